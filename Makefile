@@ -1,0 +1,67 @@
+# The only place where the servers' command lines stand: everything starts them here.
+PYTHON = python3
+VENV = .venv
+# Not from the environment: conda has a HOST of its own there.
+HOST = 127.0.0.1
+BIN = $(VENV)/bin
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: help run-wsgi run-asgi test clean
+
+help: ## this list
+	@echo "What each target shows:"
+	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1|/p' Makefile | \
+	    while IFS='|' read -r target text; do printf '%-16s %s\n' "$$target" "$$text"; done
+
+run-wsgi: PORT ?= 8000
+run-wsgi: $(VENV)/.demo ## gunicorn: the first tab counts and holds the worker, the others wait
+	@$(BIN)/python -c "$$PREFLIGHT" $@ '$(HOST)' '$(PORT)'
+	@echo 'WSGI: open http://localhost:$(PORT)/ in three tabs.'
+	@echo 'Watch: one tab counts, the others stay blank; at 70 it is cut and the next has its turn.'
+	$(BIN)/gunicorn app:wsgi_application --workers 1 --bind '$(BIND)' \
+	    --graceful-timeout 1 --no-control-socket
+
+run-asgi: PORT ?= 8001
+run-asgi: $(VENV)/.demo ## uvicorn: one worker, and all tabs count at once
+	@$(BIN)/python -c "$$PREFLIGHT" $@ '$(HOST)' '$(PORT)'
+	@echo 'ASGI: open http://localhost:$(PORT)/ in three tabs, then in more.'
+	@echo 'Watch: all of them count at once, down to Blastoff, on one worker.'
+	$(BIN)/uvicorn app:asgi_application --workers 1 --host '$(HOST)' --port '$(PORT)' \
+	    --timeout-graceful-shutdown 1 --lifespan off
+
+test: $(VENV)/.tests ## every claim of the post, on real servers
+	$(BIN)/pytest tests
+
+clean: ## the folder as it was cloned
+	rm -rf .venv* .pytest_cache .ruff_cache __pycache__ tests/__pycache__
+
+# gunicorn takes an IPv6 address in brackets, uvicorn without.
+BIND = $(if $(findstring :,$(HOST)),[$(HOST)],$(HOST)):$(PORT)
+
+# The servers would say what is wrong in many lines, gunicorn after five seconds.
+define PREFLIGHT
+import socket, sys
+import app  # stops at a COUNT or TICK that is no number
+target, host, port = sys.argv[1:]
+family = socket.AF_INET6 if ":" in host else socket.AF_INET
+try:
+    socket.create_server((host, int(port)), family=family).close()
+except (OSError, OverflowError, ValueError) as error:
+    sys.exit(f"HOST={host} PORT={port}: {error}: try make {target} PORT=8080")
+endef
+export PREFLIGHT
+
+# The stamps are written last, so an interrupted install is not taken for a finished one.
+$(VENV)/.demo: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo '$(PYTHON): Python 3.11 or later is needed: make PYTHON=python3.13 ...' >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) >/dev/null 2>&1 || { rm -rf $(VENV); \
+	    echo '$(PYTHON) -m venv does not work here: apt install python3-venv' >&2; exit 1; }
+	@echo 'Installing django, gunicorn and uvicorn into $(VENV) ...'
+	@$(PIP) -r requirements.txt
+	@touch $@
+
+$(VENV)/.tests: $(VENV)/.demo tests/requirements.txt
+	@echo 'Installing what the tests need into $(VENV) ...'
+	@$(PIP) -r tests/requirements.txt
+	@touch $@
