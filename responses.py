@@ -37,7 +37,8 @@ class AsyncStreamingHttpResponse(StreamingHttpResponse):
         return self
 
     async def __anext__(self):
-        return self.make_bytes(await anext(self._iterator))
+        part = await anext(self._iterator)
+        return part.encode(self._charset) if type(part) is str else self.make_bytes(part)
 
     async def aclose(self):
         """Close the view's iterator; the ASGI handler calls this on any end."""
