@@ -56,16 +56,18 @@ class ASGIHandler(asgi.ASGIHandler):
         response = await super().run_get_response(request)
         if response.streaming and response.is_async:
             thread.release()
-            # Django 6.1 closes the body as handle() ends; the generator may read it.
-            request._stream.close = lambda: None
-            raise StreamReady(request, response, copy_context())
+            # Django 6.1 closes the body as handle() ends, but the generator may read it.
+            body = request._stream
+            response._resource_closers.append(body.close)
+            body.close = lambda: None
+            raise StreamReady(response, copy_context())
         return response
 
     async def send_response(self, response, send):
         await super().send_response(response, send)
         current_thread.get().phase = "close"
 
-    async def stream(self, request, response, context, receive, send):
+    async def stream(self, response, context, receive, send):
         """Send a response until it ends, its client goes or the server cancels it."""
         sending = asyncio.create_task(
             super().send_response(response, send), context=context
@@ -79,7 +81,6 @@ class ASGIHandler(asgi.ASGIHandler):
                 await send({"type": "http.response.body"})
         finally:
             listening.cancel()
-            del request._stream.close
             current_thread.get().phase = "close"
             # A server that stops cancels twice: its requests, then all that is left.
             with suppress(asyncio.CancelledError):
@@ -140,7 +141,7 @@ class RequestThread(ThreadSensitiveContext, Executor):
         return self.executor.submit(fn, *args, **kwargs)
 
     def release(self):
-        """Let the thread end; the last thing that it does is to close its connections."""
+        """Let the thread end; the last thing it does is to close its connections."""
         if self.executor is not None:
             self.executor.submit(connections.close_all)
             self.executor.shutdown(wait=False)

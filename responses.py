@@ -6,8 +6,8 @@ from django.http import StreamingHttpResponse
 class AsyncStreamingHttpResponse(StreamingHttpResponse):
     """Stream an async iterator, and close it as soon as the response ends.
 
-    Raises TypeError for a sync iterator and when it is served over WSGI. Django's
-    StreamingHttpResponse accepts both with a warning (since 4.2), and then sends nothing
+    Raises TypeError for a sync iterator and when it is served over WSGI. Django's own
+    StreamingHttpResponse takes both (since 4.2): it warns, and then sends nothing
     before the iterator has ended.
     """
 
@@ -17,7 +17,7 @@ class AsyncStreamingHttpResponse(StreamingHttpResponse):
         if not hasattr(value, "__aiter__"):
             raise TypeError(
                 f"{type(self).__name__} streams async iterators, not "
-                f"{type(value).__name__}: use an async generator (async def ... yield), "
+                f"{type(value).__name__}: use an async generator (async def, yield), "
                 "or django.http.StreamingHttpResponse under WSGI."
             )
         super()._set_streaming_content(aiter(value))
@@ -37,8 +37,7 @@ class AsyncStreamingHttpResponse(StreamingHttpResponse):
         return self
 
     async def __anext__(self):
-        part = await anext(self._iterator)
-        return part.encode(self._charset) if type(part) is str else self.make_bytes(part)
+        return self.make_bytes(await anext(self._iterator))
 
     async def aclose(self):
         """Close the view's iterator; the ASGI handler calls this on any end."""

@@ -4,6 +4,7 @@ A server is started by the Makefile's own targets, as a reader would start it.
 """
 
 import asyncio
+import contextlib
 import json
 import os
 import re
@@ -102,10 +103,8 @@ class Server:
 
 def signal_group(process, number):
     """Send a signal to the process and to all that it started."""
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, number)
-    except ProcessLookupError:
-        pass
 
 
 def clean_environment():
@@ -120,8 +119,8 @@ class Record:
     """One thing that happened to a tab.
 
     at: seconds since the recording began; kind: "open" (asks for the page), "page" (has
-    it, asks for the stream), "number" (value: the number), "cut" (value: the last number,
-    or None), "retry" (asks for the stream again), "blastoff" (0 was received: the end).
+    it, asks for the stream), "number" (value: the number), "cut" (value: the last
+    number, or None), "retry" (asks for the stream again), "blastoff" (has received 0).
     """
 
     at: float

@@ -1,0 +1,46 @@
+"""What the in-process tests run with: short countdowns, and a database that counts."""
+
+import os
+import sqlite3
+import tempfile
+from pathlib import Path
+
+import pytest
+
+os.environ.update(COUNT="3", TICK="0")
+
+
+class CountedConnection(sqlite3.Connection):
+    """An SQLite connection that counts how many are open."""
+
+    opened = closed = 0
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        CountedConnection.opened += 1
+
+    def close(self):
+        super().close()
+        CountedConnection.closed += 1
+
+
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def database():
+    """Give the app, which has none, a database for the tests of handlers.py."""
+    import app  # noqa: F401, configures Django
+    from django.conf import settings
+
+    with tempfile.TemporaryDirectory() as folder:
+        settings.DATABASES = {
+            "default": {
+                "ENGINE": "django.db.backends.sqlite3",
+                "NAME": Path(folder, "db.sqlite3"),
+                "OPTIONS": {"factory": CountedConnection},
+            }
+        }
+        yield CountedConnection

@@ -1,0 +1,500 @@
+"""handlers.ASGIHandler beside Django's: the same in all but the threads.
+
+What both must do runs on both, so that no test asks for more than Django gives.
+"""
+
+import asyncio
+import io
+import threading
+import time
+from contextvars import ContextVar
+
+import pytest
+from asgiref.sync import async_to_sync, sync_to_async
+from asgiref.testing import ApplicationCommunicator
+from django.core.handlers import asgi
+from django.core.signals import request_finished, request_started
+from django.db import connection, connections
+from django.http import FileResponse, HttpResponse, StreamingHttpResponse
+from django.test import override_settings
+from django.urls import path
+from django.utils.decorators import sync_and_async_middleware
+
+import handlers
+from responses import AsyncStreamingHttpResponse
+
+language = ContextVar("language")
+events = []
+
+
+def query():
+    with connection.cursor() as cursor:
+        return cursor.execute("SELECT 1").fetchone()[0]
+
+
+def thread_view(request):
+    return HttpResponse(str(threading.get_ident()))
+
+
+def meeting_view(request):
+    """Return when two requests are in this view at the same time."""
+    request.resolver_match.func.barrier.wait(timeout=5)
+    return HttpResponse("met")
+
+
+meeting_view.barrier = threading.Barrier(2)
+
+
+def query_view(request):
+    return HttpResponse(str(query()))
+
+
+def query_and_fail_view(request):
+    query()
+    raise ValueError("on purpose")
+
+
+def slow_query_view(request):
+    query()
+    events.append("queried")
+    time.sleep(0.2)
+    return HttpResponse("late")
+
+
+async def async_query_view(request):
+    return HttpResponse(str(await sync_to_async(query)()))
+
+
+def sync_iterator_view(request):
+    thread = threading.get_ident()
+
+    def iterator():
+        for _ in range(3):
+            same = threading.get_ident() == thread
+            yield f"{query()}{same} "
+
+    return StreamingHttpResponse(iterator())
+
+
+def file_view(request):
+    return FileResponse(io.BytesIO(b"x" * 200_000), filename="x.bin")
+
+
+async def upload_view(request):
+    upload = request.FILES["file"]
+    return HttpResponse(f"{upload.name} {len(upload.read())}")
+
+
+async def cancelled_view(request):
+    events.append("waiting")
+    try:
+        await asyncio.sleep(60)
+    except asyncio.CancelledError:
+        events.append("cancelled")
+        raise
+
+
+async def stream_view(request):
+    language.set("fr")
+
+    async def generator():
+        try:
+            yield "first "
+            yield f"{language.get()} {request.body.decode()} "
+            yield f"{await sync_to_async(query)()}"
+        finally:
+            events.append("generator closed")
+
+    return StreamingHttpResponse(generator())
+
+
+async def endless_view(request):
+    async def generator():
+        try:
+            while True:
+                yield "tick"
+                await asyncio.sleep(60 if "wait" in request.GET else 0)
+        finally:
+            events.append("generator closed")
+
+    await sync_to_async(query)()
+    return AsyncStreamingHttpResponse(generator())
+
+
+async def broken_stream_view(request):
+    async def generator():
+        yield "first"
+        raise ValueError("on purpose")
+
+    return AsyncStreamingHttpResponse(generator())
+
+
+async def background_view(request):
+    """Start a task that calls sync code after the response has been sent."""
+
+    async def later():
+        await asyncio.sleep(0.05)
+        events.append(await sync_to_async(query)())
+        await sync_to_async(connections.close_all)()
+
+    background_view.task = asyncio.create_task(later())
+    return HttpResponse("started")
+
+
+class Request(asgi.ASGIRequest):
+    urlconf = (
+        path("thread/", thread_view),
+        path("meeting/", meeting_view),
+        path("query/", query_view),
+        path("query/fail/", query_and_fail_view),
+        path("query/slow/", slow_query_view),
+        path("query/async/", async_query_view),
+        path("iterator/", sync_iterator_view),
+        path("file/", file_view),
+        path("upload/", upload_view),
+        path("cancelled/", cancelled_view),
+        path("stream/", stream_view),
+        path("stream/endless/", endless_view),
+        path("stream/broken/", broken_stream_view),
+        path("background/", background_view),
+    )
+
+
+def new_handler(handler_class):
+    handler = handler_class()
+    handler.request_class = Request
+    return handler
+
+
+@pytest.fixture(params=[asgi.ASGIHandler, handlers.ASGIHandler], ids=["django", "ours"])
+def handler(request):
+    events.clear()
+    return new_handler(request.param)
+
+
+@pytest.fixture
+def our_handler():
+    events.clear()
+    return new_handler(handlers.ASGIHandler)
+
+
+@pytest.fixture
+def signals():
+    """The request signals that were sent, as a list that grows."""
+    sent = []
+
+    def started(**kwargs):
+        sent.append("started")
+
+    def finished(**kwargs):
+        sent.append("finished")
+
+    request_started.connect(started)
+    request_finished.connect(finished)
+    yield sent
+    request_started.disconnect(started)
+    request_finished.disconnect(finished)
+
+
+def open_request(handler, url, method="GET", headers=()):
+    """Start a request; its body has still to be sent."""
+    url, _, query_string = url.partition("?")
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": method,
+        "path": url,
+        "query_string": query_string.encode(),
+        "headers": [(b"host", b"localhost"), *headers],
+    }
+    return ApplicationCommunicator(handler, scope)
+
+
+async def get(handler, url, method="GET", body=b"", headers=()):
+    """Run a request to its end; return the status and the body."""
+    communicator = open_request(handler, url, method, headers)
+    await communicator.send_input({"type": "http.request", "body": body})
+    start = await communicator.receive_output(5)
+    parts, more = [], True
+    while more:
+        message = await communicator.receive_output(5)
+        parts.append(message.get("body", b""))
+        more = message.get("more_body", False)
+    await communicator.wait(5)
+    return start["status"], b"".join(parts).decode()
+
+
+async def open_stream(handler, url):
+    """Start a stream; return when its first part has come."""
+    communicator = open_request(handler, url)
+    await communicator.send_input({"type": "http.request"})
+    assert (await communicator.receive_output())["status"] == 200
+    assert (await communicator.receive_output())["more_body"]
+    return communicator
+
+
+async def until(condition):
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+async def test_sync_views_run_in_parallel(handler):
+    answers = await asyncio.gather(*(get(handler, "/meeting/") for _ in range(2)))
+    assert answers == [(200, "met")] * 2
+
+
+async def test_sync_view_runs_outside_the_event_loop(handler):
+    status, thread = await get(handler, "/thread/")
+    assert status == 200
+    assert int(thread) != threading.get_ident()
+
+
+@pytest.mark.parametrize(
+    "url", ["/query/", "/query/async/", "/query/fail/", "/iterator/", "/stream/"]
+)
+@pytest.mark.filterwarnings("ignore:StreamingHttpResponse must consume synchronous")
+async def test_connections_are_closed(handler, database, url):
+    before = database.opened
+    await get(handler, url)
+    await until(lambda: database.opened == database.closed)
+    assert database.opened > before
+
+
+async def test_connections_are_closed_when_the_client_leaves(handler, database):
+    communicator = open_request(handler, "/query/slow/")
+    await communicator.send_input({"type": "http.request"})
+    await until(lambda: "queried" in events)
+    await communicator.send_input({"type": "http.disconnect"})
+    await communicator.wait(5)
+    await until(lambda: database.opened == database.closed)
+
+
+async def test_open_stream_holds_no_connection(our_handler, database):
+    before = database.opened
+    stream = await open_stream(our_handler, "/stream/endless/?wait")
+    await until(lambda: database.opened == database.closed)
+    assert database.opened > before
+    await stream.send_input({"type": "http.disconnect"})
+    await stream.wait()
+
+
+@pytest.mark.parametrize(
+    ("url", "status"),
+    [("/thread/", 200), ("/stream/", 200), ("/query/fail/", 500), ("/unknown/", 404)],
+)
+async def test_signals_are_sent_once(handler, signals, url, status):
+    assert (await get(handler, url))[0] == status
+    await until(lambda: "finished" in signals)
+    assert signals == ["started", "finished"]
+
+
+async def test_signals_are_sent_once_when_the_client_leaves(handler, signals):
+    stream = await open_stream(handler, "/stream/endless/?wait")
+    assert signals == ["started"]
+    await stream.send_input({"type": "http.disconnect"})
+    await stream.wait()
+    assert signals == ["started", "finished"]
+
+
+async def test_receiver_runs_in_the_thread_of_the_view(handler):
+    threads = []
+
+    def receiver(**kwargs):
+        threads.append(threading.get_ident())
+
+    request_started.connect(receiver)
+    request_finished.connect(receiver)
+    try:
+        _, thread = await get(handler, "/thread/")
+    finally:
+        request_started.disconnect(receiver)
+        request_finished.disconnect(receiver)
+    assert threads == [int(thread), int(thread)]
+
+
+async def test_sync_iterator_runs_in_the_thread_of_the_view(handler):
+    with pytest.warns(Warning, match="must consume synchronous iterators"):
+        assert await get(handler, "/iterator/") == (200, "1True " * 3)
+
+
+async def test_file_response(handler):
+    with pytest.warns(Warning, match="must consume synchronous iterators"):
+        assert await get(handler, "/file/") == (200, "x" * 200_000)
+
+
+async def test_upload(handler):
+    body = (
+        b"--b\r\n"
+        b'Content-Disposition: form-data; name="file"; filename="a.txt"\r\n\r\n'
+        b"content\r\n--b--\r\n"
+    )
+    headers = [(b"content-type", b"multipart/form-data; boundary=b")]
+    headers.append((b"content-length", str(len(body)).encode()))
+    answer = await get(handler, "/upload/", "POST", body, headers)
+    assert answer == (200, "a.txt 7")
+
+
+async def test_view_is_cancelled_when_the_client_leaves(handler, signals):
+    communicator = open_request(handler, "/cancelled/")
+    await communicator.send_input({"type": "http.request"})
+    await until(lambda: "waiting" in events)
+    await communicator.send_input({"type": "http.disconnect"})
+    await communicator.wait()
+    assert events == ["waiting", "cancelled"]
+    assert signals == ["started", "finished"]
+    assert await communicator.receive_nothing()
+
+
+async def test_view_that_the_server_cancels(handler):
+    communicator = open_request(handler, "/cancelled/")
+    await communicator.send_input({"type": "http.request"})
+    await until(lambda: "waiting" in events)
+    communicator.future.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await communicator.future
+
+
+async def test_background_task_outlives_its_request(handler):
+    assert await get(handler, "/background/") == (200, "started")
+    await background_view.task
+    assert events == [1]
+
+
+async def test_generator_has_the_context_and_the_request_of_its_view(handler):
+    answer = await get(handler, "/stream/", "POST", b"the body")
+    assert answer == (200, "first fr the body 1")
+    assert events == ["generator closed"]
+
+
+async def test_generator_that_fails(handler):
+    stream = await open_stream(handler, "/stream/broken/")
+    with pytest.raises(ValueError, match="on purpose"):
+        await stream.wait()
+
+
+@pytest.mark.parametrize("url", ["/stream/endless/", "/stream/endless/?wait"])
+async def test_generator_is_closed_when_the_client_leaves(handler, url):
+    stream = await open_stream(handler, url)
+    assert events == []
+    await stream.send_input({"type": "http.disconnect"})
+    await stream.wait()
+    assert events == ["generator closed"]
+
+
+async def test_server_that_cancels_gets_the_end_of_the_body(our_handler, signals):
+    others = asyncio.all_tasks()
+    stream = await open_stream(our_handler, "/stream/endless/?wait")
+    stream.future.cancel()
+    await stream.future
+    assert events == ["generator closed"]
+    assert await stream.receive_output() == {"type": "http.response.body"}
+    assert signals == ["started", "finished"]
+    await until(lambda: asyncio.all_tasks() == others)
+
+
+async def test_server_that_cancels_twice(our_handler):
+    """As uvicorn does: first its requests, then whatever is left in the loop."""
+    others = asyncio.all_tasks()
+    stream = await open_stream(our_handler, "/stream/endless/?wait")
+    stream.future.cancel()
+    await asyncio.sleep(0)
+    for task in asyncio.all_tasks() - others:
+        task.cancel()
+    await stream.future
+    assert events == ["generator closed"]
+    assert await stream.receive_output() == {"type": "http.response.body"}
+
+
+async def test_open_streams_hold_no_thread(our_handler):
+    await get(our_handler, "/stream/")  # starts the thread that closes responses
+    before = threading.active_count()
+    streams = [await open_stream(our_handler, "/stream/endless/?wait") for _ in "abcde"]
+    await until(lambda: threading.active_count() <= before)
+    for stream in streams:
+        await stream.send_input({"type": "http.disconnect"})
+        await stream.wait()
+
+
+async def test_django_holds_a_thread_for_each_stream():
+    """The reason for handlers.py; when this fails, Django no longer needs it."""
+    handler = new_handler(asgi.ASGIHandler)
+    before = threading.active_count()
+    streams = [await open_stream(handler, "/stream/endless/?wait") for _ in "abcde"]
+    assert threading.active_count() >= before + len(streams)
+    for stream in streams:
+        await stream.send_input({"type": "http.disconnect"})
+        await stream.wait()
+
+
+def sync_middleware(get_response):
+    def middleware(request):
+        assert query() == 1
+        response = get_response(request)
+        response["X-Sync"] = "yes"
+        return response
+
+    return middleware
+
+
+@sync_and_async_middleware
+def async_middleware(get_response):
+    async def upper(content):
+        async for part in content:
+            yield part.upper()
+
+    async def middleware(request):
+        response = await get_response(request)
+        response.streaming_content = upper(response.streaming_content)
+        return response
+
+    return middleware
+
+
+@pytest.mark.parametrize("name", ["sync_middleware", "async_middleware"])
+@pytest.mark.parametrize(
+    "handler_class", [asgi.ASGIHandler, handlers.ASGIHandler], ids=["django", "ours"]
+)
+async def test_middleware(handler_class, name, database):
+    events.clear()
+    with override_settings(MIDDLEWARE=[f"{__name__}.{name}"]):
+        handler = new_handler(handler_class)
+    _, body = await get(handler, "/stream/", "POST", b"body")
+    shouts = name == "async_middleware"
+    assert body == ("FIRST FR BODY 1" if shouts else "first fr body 1")
+    assert events == ["generator closed"]
+    await until(lambda: database.opened == database.closed)
+
+
+async def test_middleware_does_not_keep_the_generator_open():
+    events.clear()
+    with override_settings(MIDDLEWARE=[f"{__name__}.async_middleware"]):
+        handler = new_handler(handlers.ASGIHandler)
+    stream = await open_stream(handler, "/stream/endless/")
+    await stream.send_input({"type": "http.disconnect"})
+    await stream.wait()
+    assert events == ["generator closed"]
+
+
+async def test_refuses_other_protocols(handler):
+    communicator = ApplicationCommunicator(handler, {"type": "websocket"})
+    with pytest.raises(ValueError, match="only handle ASGI/HTTP connections"):
+        await communicator.wait()
+
+
+async def test_client_that_leaves_before_its_request_is_complete(handler, signals):
+    communicator = open_request(handler, "/thread/", "POST")
+    await communicator.send_input({"type": "http.disconnect"})
+    await communicator.wait()
+    assert signals == []
+
+
+def test_async_to_sync_works_after_a_request(handler):
+    """What runs beside a request leaves no trace in the event loop's thread."""
+    assert asyncio.run(get(handler, "/stream/"))[0] == 200
+
+    async def answer():
+        return 42
+
+    assert async_to_sync(answer)() == 42
