@@ -19,7 +19,7 @@ run-wsgi: $(VENV)/.demo ## gunicorn: the first tab counts and holds the worker, 
 	@echo 'WSGI: open http://localhost:$(PORT)/ in three tabs.'
 	@echo 'Watch: one tab counts, the others stay blank; at 70 it is cut and the next has its turn.'
 	$(BIN)/gunicorn app:wsgi_application --workers 1 --bind '$(BIND)' \
-	    --graceful-timeout 1 --no-control-socket
+	    --graceful-timeout 1 --no-control-socket --config .gunicorn.py
 
 run-asgi: PORT ?= 8001
 run-asgi: $(VENV)/.demo ## uvicorn: one worker, and all tabs count at once

@@ -159,4 +159,5 @@ asgi_application = get_asgi_application(request_class=AsyncRequest)
 if __name__ == "__main__":
     from django.core.management import execute_from_command_line
 
+    sys.modules["app"] = sys.modules[__name__]  # for the shell to import
     execute_from_command_line(sys.argv)

@@ -56,7 +56,7 @@ class ASGIHandler(asgi.ASGIHandler):
         response = await super().run_get_response(request)
         if response.streaming and response.is_async:
             thread.release()
-            # Django 6.1 closes the body as handle() ends, but the generator may read it.
+            # Django 6.1 closes the body after handle(); the generator may read it yet.
             body = request._stream
             response._resource_closers.append(body.close)
             body.close = lambda: None

@@ -32,8 +32,9 @@ def anyio_backend():
 @pytest.fixture(scope="session", autouse=True)
 def database():
     """Give the app, which has none, a database for the tests of handlers.py."""
-    import app  # noqa: F401, configures Django
     from django.conf import settings
+
+    import app  # noqa: F401, configures Django
 
     with tempfile.TemporaryDirectory() as folder:
         settings.DATABASES = {

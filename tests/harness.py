@@ -32,6 +32,17 @@ def free_port():
         return server.getsockname()[1]
 
 
+def wait_for_port(port, seconds=30):
+    """Wait until something listens on a TCP port; TimeoutError if nothing does."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        with contextlib.suppress(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port)).close()
+            return
+        time.sleep(0.05)
+    raise TimeoutError(f"nothing listens on port {port}")
+
+
 class Server:
     """A server started by `make TARGET`, for the length of a with block.
 
@@ -147,13 +158,28 @@ async def browse(url, tab, record: Callable[[Record], None], clock=time.monotoni
 async def count(client, note):
     """Read one event stream; return whether it reached 0."""
     last = None
-    try:
-        async with aconnect_sse(client, "GET", "/sse/") as source:
-            source.response.raise_for_status()
-            async for event in source.aiter_sse():
-                last = json.loads(event.data)["i"]
-                note("number", last)
-    except httpx.TransportError:
-        pass  # a killed worker's connection ends in the middle
+    # A killed worker's connection ends in the middle.
+    with contextlib.suppress(httpx.TransportError):
+        async for last in stream_numbers(client):
+            note("number", last)
     note("blastoff" if last == 0 else "cut", last)
     return last == 0
+
+
+async def stream_numbers(client):
+    """Open the event stream and yield its numbers as they arrive."""
+    async with aconnect_sse(client, "GET", "/sse/") as source:
+        source.response.raise_for_status()
+        async for event in source.aiter_sse():
+            yield json.loads(event.data)["i"]
+
+
+async def read_numbers(client, most=None):
+    """Return the numbers of a stream, all or as many as wanted; then leave."""
+    numbers = []
+    async with contextlib.aclosing(stream_numbers(client)) as stream:
+        async for number in stream:
+            numbers.append(number)
+            if len(numbers) == most:
+                break
+    return numbers

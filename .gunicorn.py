@@ -1,0 +1,8 @@
+"""gunicorn's settings that have no command line option."""
+
+import os
+
+
+def worker_int(worker):
+    """End at Ctrl-C: gunicorn would log the interrupted sleep as an error."""
+    os._exit(0)
