@@ -63,7 +63,8 @@ fill: gray'>{{ interface.0 }}</text></svg>">
 <style>
   html { color-scheme: light dark; --tint: light-dark(#9a3412, #ffb27a);
     background: color-mix(in srgb, var(--tint) 6%, Canvas);
-    font: clamp(16px, 1.5vw, 30px)/1.4 system-ui; text-align: center; }
+    font: clamp(16px, 1.5vw, 30px)/1.4 system-ui; text-align: center;
+    font-variant-numeric: tabular-nums; }
   body { margin: 0; padding: 1rem; border-top: .8rem solid var(--tint); }
   h1 { display: inline-block; margin: 0; padding: 0 .7em;
     background: var(--tint); color: Canvas; }
@@ -73,15 +74,16 @@ fill: gray'>{{ interface.0 }}</text></svg>">
   p { margin: .5rem; text-wrap: balance; }
   a { color: var(--tint); font-size: 1.3rem; }
   #number { height: min(36vw, 40vh); font: 700 min(34vw, 36vh)/1.1 system-ui;
-    color: var(--tint); font-variant-numeric: tabular-nums; }
+    color: var(--tint); }
   #number.words { font-size: min(14vw, 36vh); line-height: min(36vw, 40vh); }
-  #state, #seconds { font-size: 1.6rem; }
-  #log { height: 4lh; overflow: auto; white-space: pre-line; }
+  #now { font-size: 1.6rem; }
+  #log { width: fit-content; min-height: 3lh; max-height: 5lh; overflow: auto;
+    margin: 1rem auto; text-align: left; white-space: pre-line; }
 </style>
 <h1>{{ interface }}</h1>
 <p>page sent by {{ server }}, worker pid {{ pid }}</p>
 <p id="number" role="timer"></p>
-<p><span id="state" role="status"></span> <span id="seconds"></span></p>
+<p id="now"><span id="state" role="status"></span> <span id="seconds"></span>
 <p id="log"></p>
 <p><a id="link" target="_blank" rel="noopener">open another tab</a><br>under
 a name of its own: browsers open only six to nine connections to one host</p>
