@@ -72,7 +72,9 @@ def install():
             continue
         if works():
             return
-    sys.exit("No Chromium could be installed: install Chrome or Chromium, then try again")
+    sys.exit(
+        "No Chromium could be installed: install Chrome or Chromium, then try again"
+    )
 
 
 if __name__ == "__main__":
