@@ -83,7 +83,8 @@ fill: gray'>{{ interface.0 }}</text></svg>">
 <h1>{{ interface }}</h1>
 <p>page sent by {{ server }}, worker pid {{ pid }}</p>
 <p id="number" role="timer"></p>
-<p id="now"><span id="state" role="status"></span> <span id="seconds"></span>
+<p id="now"><span id="state" role="status"></span>
+<span id="seconds"></span></p>
 <p id="log"></p>
 <p><a id="link" target="_blank" rel="noopener">open another tab</a><br>under
 a name of its own: browsers open only six to nine connections to one host</p>
@@ -99,8 +100,10 @@ a name of its own: browsers open only six to nine connections to one host</p>
     $("number").className = what === last ? "" : "words";
     const before = $("state").textContent;
     if (state === before) return;
-    const time = since?.toTimeString().slice(0, 8);
-    if (since) $("log").prepend(`${time} ${before} · ${seconds()}\\n`);
+    if (since) {
+      const time = since.toTimeString().slice(0, 8);
+      $("log").prepend(`${time} ${before} · ${seconds()}\\n`);
+    }
     $("state").textContent = state;
     $("seconds").textContent = "";
     since = new Date();
@@ -134,8 +137,7 @@ a name of its own: browsers open only six to nine connections to one host</p>
   function nameNextTab() {
     $("link").href = `//tab${++tab}.localhost:${location.port}/`;
   }
-  for (const click of ["click", "auxclick"])
-    $("link").addEventListener(click, () => setTimeout(nameNextTab));
+  $("link").onclick = $("link").onauxclick = () => setTimeout(nameNextTab);
 
   show("…", "waiting for the worker's first event");
   const clock = setInterval(() => {
@@ -164,17 +166,22 @@ async def acountdown():
         await asyncio.sleep(TICK)  # the worker serves others
 
 
+def server(request):
+    """Name the HTTP server; a WSGI environ does, an ASGI scope does not."""
+    if software := request.META.get("SERVER_SOFTWARE"):
+        return software.replace("/", " ")
+    # gunicorn last: it can run the others as its workers.
+    for name in ("uvicorn", "hypercorn", "daphne", "granian", "gunicorn"):
+        if name in sys.modules:
+            return f"{name} {version(name)}"
+    return "a server without a name"
+
+
 def page(request, interface):
     request.get_host()  # raises DisallowedHost; there is no middleware for it
-    software = request.META.get("SERVER_SOFTWARE")  # ASGI servers don't say
-    if not software:
-        # gunicorn last: it can be the others' parent.
-        names = ("uvicorn", "hypercorn", "daphne", "granian", "gunicorn")
-        name = next(name for name in names if name in sys.modules)
-        software = f"{name}/{version(name)}"
     values = {
         "interface": interface,
-        "server": software.replace("/", " "),
+        "server": server(request),
         "pid": os.getpid(),
     }
     return HttpResponse(PAGE.render(Context(values)))

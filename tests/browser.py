@@ -1,7 +1,7 @@
-"""A headless Chromium for the tests: `python tests/browser.py` sees to it that one works.
+"""A headless Chromium for the tests; `python tests/browser.py` installs one if need be.
 
-An installed Chrome or Chromium first, else Playwright's own. No path is trusted: a browser
-works if it can be launched.
+An installed Chrome or Chromium comes first, then Playwright's own. No path is trusted:
+a browser works if it can be launched.
 """
 
 import os
@@ -72,9 +72,7 @@ def install():
             continue
         if works():
             return
-    sys.exit(
-        "No Chromium could be installed: install Chrome or Chromium, then try again"
-    )
+    sys.exit("No Chromium could be installed: install Chrome or Chromium yourself")
 
 
 if __name__ == "__main__":
