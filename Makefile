@@ -64,4 +64,5 @@ $(VENV)/.demo: requirements.txt
 $(VENV)/.tests: $(VENV)/.demo tests/requirements.txt
 	@echo 'Installing what the tests need into $(VENV) ...'
 	@$(PIP) -r tests/requirements.txt
+	@$(BIN)/python tests/browser.py
 	@touch $@

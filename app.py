@@ -19,6 +19,7 @@ from django.core.handlers.asgi import ASGIRequest
 from django.core.management.utils import get_random_secret_key
 from django.core.wsgi import get_wsgi_application
 from django.http import HttpResponse, StreamingHttpResponse
+from django.template import Context, Engine
 from django.urls import path
 from django.views.decorators.http import require_safe
 
@@ -51,23 +52,102 @@ settings.configure(
     WSGI_APPLICATION=f"{__name__}.wsgi_application",
 )
 
-PAGE = """<!doctype html>
-<html lang="en">
+PAGE = Engine().from_string("""<!doctype html>
+<html lang="en" class="{{ interface }}">
 <meta charset="utf-8">
-<title>INTERFACE</title>
-<link rel="icon" href="data:,">
-<h1>Countdown <span id="countdown"></span></h1>
-<p>INTERFACE by SERVER</p>
-<script>
-  const source = new EventSource("/sse/");
-  source.addEventListener("i", (event) => {
-    const { i } = JSON.parse(event.data);
-    document.getElementById("countdown").innerText = i || "Blastoff!";
-    if (i === 0) source.close();  // or it would start again
-  });
+<meta name="viewport" content="width=device-width">
+<title>{{ interface }}</title>
+<link rel="icon" href="data:image/svg+xml,<svg viewBox='0 0 16 16' xmlns=
+'http://www.w3.org/2000/svg'><text y='14' style='font: bold 16px sans-serif;
+fill: gray'>{{ interface.0 }}</text></svg>">
+<style>
+  html { color-scheme: light dark; --tint: light-dark(#9a3412, #ffb27a);
+    background: color-mix(in srgb, var(--tint) 6%, Canvas);
+    font: clamp(16px, 1.5vw, 30px)/1.4 system-ui; text-align: center;
+    font-variant-numeric: tabular-nums; }
+  body { margin: 0; padding: 1rem; border-top: .8rem solid var(--tint); }
+  h1 { display: inline-block; margin: 0; padding: 0 .7em;
+    background: var(--tint); color: Canvas; }
+  .ASGI { --tint: light-dark(#0f5c63, #7fdbd5); }
+  .ASGI body { border-top-style: dashed; }
+  .ASGI h1 { border-radius: 1em; }
+  p { margin: .5rem; text-wrap: balance; }
+  a { color: var(--tint); font-size: 1.3rem; }
+  #number { height: min(36vw, 40vh); font: 700 min(34vw, 36vh)/1.1 system-ui;
+    color: var(--tint); }
+  #number.words { font-size: min(14vw, 36vh); line-height: min(36vw, 40vh); }
+  #now { font-size: 1.6rem; }
+  #log { width: fit-content; min-height: 3lh; max-height: 5lh; overflow: auto;
+    margin: 1rem auto; text-align: left; white-space: pre-line; }
+</style>
+<h1>{{ interface }}</h1>
+<p>page sent by {{ server }}, worker pid {{ pid }}</p>
+<p id="number" role="timer"></p>
+<p id="now"><span id="state" role="status"></span>
+<span id="seconds"></span></p>
+<p id="log"></p>
+<p><a id="link" target="_blank" rel="noopener">open another tab</a><br>under
+a name of its own: browsers open only six to nine connections to one host</p>
+<noscript>The countdown needs JavaScript.</noscript>
+<script type="module">
+  const $ = (id) => document.getElementById(id);
+  const seconds = () => `${Math.floor((Date.now() - since) / 1000)}\\u00a0s`;
+  let since, first, last, again = "";
+
+  function show(what, state) {
+    document.title = `${what} · {{ interface }}`;
+    $("number").textContent = what;
+    $("number").className = what === last ? "" : "words";
+    const before = $("state").textContent;
+    if (state === before) return;
+    if (since) {
+      const time = since.toTimeString().slice(0, 8);
+      $("log").prepend(`${time} ${before} · ${seconds()}\\n`);
+    }
+    $("state").textContent = state;
+    $("seconds").textContent = "";
+    since = new Date();
+  }
+
+  function connect() {
+    const source = new EventSource("/sse/");
+    source.addEventListener("i", (event) => {
+      last = JSON.parse(event.data).i;
+      first ??= last;
+      show(last, `counting ${again}from ${first}`);
+      if (last > 0) return;
+      source.close();  // or it would start again
+      clearInterval(clock);
+      show("Blastoff!", `the stream ended after ${seconds()}`);
+    });
+    source.addEventListener("error", () => {
+      if (last) {
+        show(`cut at ${last}`,
+          `cut off at ${last} after ${seconds()}, reconnecting`);
+        again = "again ";
+      } else {
+        show("no events", "the server sends no events, trying again");
+      }
+      first = last = null;
+      if (source.readyState === EventSource.CLOSED) setTimeout(connect, 3000);
+    });
+  }
+
+  let tab = parseInt(location.hostname.slice(3)) || 1;  // tab7.localhost: 7
+  function nameNextTab() {
+    $("link").href = `//tab${++tab}.localhost:${location.port}/`;
+  }
+  $("link").onclick = $("link").onauxclick = () => setTimeout(nameNextTab);
+
+  show("…", "waiting for the worker's first event");
+  const clock = setInterval(() => {
+    $("seconds").textContent = `· ${seconds()}`;
+  }, 1000);
+  nameNextTab();
+  connect();
 </script>
 </html>
-"""
+""")
 
 
 def event(i):
@@ -86,12 +166,25 @@ async def acountdown():
         await asyncio.sleep(TICK)  # the worker serves others
 
 
+def server(request):
+    """Name the HTTP server; a WSGI environ does, an ASGI scope does not."""
+    if software := request.META.get("SERVER_SOFTWARE"):
+        return software.replace("/", " ")
+    # gunicorn last: it can run the others as its workers.
+    for name in ("uvicorn", "hypercorn", "daphne", "granian", "gunicorn"):
+        if name in sys.modules:
+            return f"{name} {version(name)}"
+    return "a server without a name"
+
+
 def page(request, interface):
     request.get_host()  # raises DisallowedHost; there is no middleware for it
-    server = "gunicorn" if interface == "WSGI" else "uvicorn"
-    served_by = f"{server} {version(server)}, worker pid {os.getpid()}"
-    html = PAGE.replace("INTERFACE", interface).replace("SERVER", served_by)
-    return HttpResponse(html)
+    values = {
+        "interface": interface,
+        "server": server(request),
+        "pid": os.getpid(),
+    }
+    return HttpResponse(PAGE.render(Context(values)))
 
 
 def event_stream(request, response_class, events):
