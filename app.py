@@ -12,6 +12,7 @@ import json
 import os
 import sys
 import time
+from functools import cache
 from importlib.metadata import version
 
 from django.conf import settings
@@ -166,22 +167,22 @@ async def acountdown():
         await asyncio.sleep(TICK)  # the worker serves others
 
 
-def server(request):
-    """Name the HTTP server; a WSGI environ does, an ASGI scope does not."""
-    if software := request.META.get("SERVER_SOFTWARE"):
-        return software.replace("/", " ")
+@cache
+def asgi_server():
+    """Name the server that has imported us; an ASGI scope does not."""
     # gunicorn last: it can run the others as its workers.
     for name in ("uvicorn", "hypercorn", "daphne", "granian", "gunicorn"):
         if name in sys.modules:
             return f"{name} {version(name)}"
-    return "a server without a name"
+    return "unknown"
 
 
 def page(request, interface):
     request.get_host()  # raises DisallowedHost; there is no middleware for it
+    server = request.META.get("SERVER_SOFTWARE") or asgi_server()
     values = {
         "interface": interface,
-        "server": server(request),
+        "server": server.replace("/", " "),
         "pid": os.getpid(),
     }
     return HttpResponse(PAGE.render(Context(values)))
