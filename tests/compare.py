@@ -23,6 +23,7 @@ import psutil
 from harness import RECONNECT, Server, browse
 from rich.console import CONSOLE_SVG_FORMAT, Console, Group
 from rich.live import Live
+from rich.terminal_theme import MONOKAI
 from rich.text import Text
 from timeline import Run, Timeline, result, summary
 
@@ -96,7 +97,7 @@ class Contestant:
     async def warm_up(self):
         """Have the application loaded, and count the threads that hold no stream."""
         self.idle = self.threads()
-        async with httpx.AsyncClient(trust_env=False, timeout=None) as client:
+        async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
             await asyncio.gather(*(client.get(self.server.url) for _ in range(4)))
         # Under ASGI this has started the threads that all requests share, under WSGI
         # those that the streams will hold.
@@ -131,7 +132,7 @@ def contestants(pace):
     # A worker boots no faster in FAST, unless the application is loaded before it.
     fast = f" --timeout {TIMEOUT * pace:g} --preload" if pace == FAST else ""
     wsgi = Run("WSGI", "gunicorn, 1 sync worker")
-    threads = Run("WSGI, threads", "gunicorn, 1 worker with 2 threads")
+    threads = Run("WSGI with threads", "gunicorn, 1 worker, 2 threads")
     asgi = Run("ASGI", "uvicorn, 1 worker")
     return [
         Contestant(wsgi, "run-wsgi", fast, pace),
@@ -157,7 +158,7 @@ class Comparison:
             for contestant in self.contestants:
                 contestant.server.launch()
                 stack.callback(contestant.server.kill)
-            while not all([c.server.ready() for c in self.contestants]):
+            while not all(c.server.ready() for c in self.contestants):
                 await asyncio.sleep(0.05)
             await asyncio.gather(*(c.warm_up() for c in self.contestants))
             if self.console.is_terminal:
@@ -200,7 +201,7 @@ class Comparison:
         before = run.tab(record.tab)
         if record.kind != "number" or before[-1].kind != "number":
             words = WORDS[record.kind].format(record.value)
-            line = f"{record.at:5.1f} s  {run.name:14} tab {record.tab}  {words}"
+            line = f"{record.at:5.1f} s  {run.name:17}  tab {record.tab}  {words}"
             self.console.print(line, highlight=False)
 
     def clock(self):
@@ -216,7 +217,14 @@ class Comparison:
     def report(self, console):
         """Print the timeline, the summary and the result."""
         sentence = Text(result(self.runs, self.now), "bold")
-        console.print(self.picture(), summary(self.runs, self.now), sentence, sep="\n")
+        report = [
+            self.picture(),
+            Text(),
+            summary(self.runs, self.now),
+            Text(),
+            sentence,
+        ]
+        console.print(Group(*report))
 
 
 def start(coroutines):
@@ -225,7 +233,7 @@ def start(coroutines):
 
 async def moment(tasks):
     """Wait for the next redraw; raises what one of the tasks has raised."""
-    done, _ = await asyncio.wait(tasks, timeout=0.1, return_when="FIRST_EXCEPTION")
+    done, _ = await asyncio.wait(tasks, timeout=0.2, return_when="FIRST_EXCEPTION")
     for task in done:
         task.result()
 
@@ -238,14 +246,11 @@ async def cancel(tasks):
 
 def headline(tabs, pace):
     """What is compared, and how far FAST is from the post."""
-    text = Text(f"{tabs} tabs on each server, opened {pace:g} s apart")
+    text = Text(f"{tabs} tabs on each server, opened {pace:g} s apart.\n", "bold")
     if pace == FAST:
-        text.append(
-            f"\nFAST=1: not the post's times but a fifth of them: an event every {pace:g} s,"
-            f" gunicorn's timeout {TIMEOUT * pace:g} s",
-            "bold yellow",
-        )
-    return text.append("\n")
+        times = f"an event every {pace:g} s, timeout {TIMEOUT * pace:g} s"
+        text.append(f"FAST=1, about a fifth of the post's times: {times}.\n", "yellow")
+    return text
 
 
 async def until_signal(coroutine):
@@ -275,7 +280,8 @@ def save(comparison, path):
     """Save the report as a picture; it looks the same on light and on dark pages."""
     console = Console(record=True, width=SVG_WIDTH, file=io.StringIO())
     comparison.report(console)
-    console.save_svg(path, title="make compare", code_format=SVG_FORMAT)
+    title = "make compare FAST=1" if comparison.knobs.pace == FAST else "make compare"
+    console.save_svg(path, title=title, theme=MONOKAI, code_format=SVG_FORMAT)
 
 
 def main(arguments):

@@ -2,7 +2,7 @@
 
 from bisect import bisect_right
 from dataclasses import dataclass, field
-from itertools import accumulate, groupby
+from itertools import accumulate, chain, groupby
 from operator import attrgetter, itemgetter
 
 from harness import Record
@@ -11,9 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 # What a tab does after a record: a glyph that tells it without colour, and a style.
-PAGE = ("·", "bright_black")
+PAGE = ("·", "dim")
 EVENT = ("╌", "yellow")
-COUNTS = ("━", "bold green")
+COUNTS = ("■", "green")
 NOTHING = (" ", "")
 AFTER = {
     "open": PAGE,
@@ -24,7 +24,8 @@ AFTER = {
     "blastoff": NOTHING,
 }
 CUT = "bold red"
-ASCII = str.maketrans("·╌━×╵", ".-=x'")
+MARK = "\N{MULTIPLICATION SIGN}"
+ASCII = str.maketrans(f"·╌■{MARK}╵", ".-=x'")
 
 MARGIN = len(" Blastoff!")  # what is left free at the end of a row
 STEPS = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600)
@@ -88,7 +89,8 @@ class Timeline:
             for number in range(1, shown + 1):
                 row = draw_tab(run.tab(number), scale, self.now)
                 yield Text(f"  tab {number}".ljust(label)).append_text(row)
-            yield Text()
+            if run is not self.runs[-1]:
+                yield Text()
         yield from draw_scale(label, columns, self.seconds)
         yield legend()
 
@@ -104,7 +106,7 @@ def draw_tab(records, scale, now):
     cells = [glyph(records, (column + 0.5) / scale) for column in columns]
     for record in records:
         if record.kind == "cut":
-            put(cells, int(record.at * scale), f"×{record.value}", CUT)
+            put(cells, int(record.at * scale), f"{MARK}{record.value}", CUT)
     put(cells, len(cells) + 1, *status(last))
     return join(cells)
 
@@ -124,7 +126,7 @@ def status(last):
             return "Blastoff!", "bold green"
         case "cut":
             return NOTHING
-    return "waits", "bright_black"
+    return "waits", "dim"
 
 
 def put(cells, column, text, style):
@@ -146,19 +148,20 @@ def draw_scale(label, columns, seconds):
     step = next((step for step in STEPS if step * scale >= apart), STEPS[-1])
     ticks, numbers = [], []
     for second in range(0, int(seconds) + 1, step):
-        put(ticks, int(second * scale), "╵", "bright_black")
-        put(numbers, int(second * scale), str(second), "bright_black")
+        put(ticks, int(second * scale), "╵", "dim")
+        put(numbers, int(second * scale), str(second), "dim")
     yield Text(" " * label).append_text(join(ticks))
-    yield Text("seconds".ljust(label), "bright_black").append_text(join(numbers))
+    yield Text("seconds".ljust(label)).append_text(join(numbers))
 
 
 def legend():
-    return Text.assemble(
-        *(PAGE, " waits for the page   "),
-        *(EVENT, " waits for an event   "),
-        *(COUNTS, " counts   "),
-        *(("×70", CUT), " cut at 70"),
+    states = (
+        (PAGE, "waits for its page"),
+        (EVENT, "waits for an event"),
+        (COUNTS, "counts"),
     )
+    parts = [((glyph * 3, style), f" {text}   ") for (glyph, style), text in states]
+    return Text.assemble(*chain(*parts), (f"{MARK}70", CUT), " cut at 70")
 
 
 def summary(runs, now):
@@ -184,7 +187,7 @@ def events(run, now):
 def longest_wait(run, now):
     waits = [wait_for_page(tab, now) for tab in run.tabs()]
     wait, came = max(waits, default=(0, True))
-    return f"{wait:.1f} s" if came else f"{wait:.1f} s, none"
+    return f"{wait:.1f} s" if came else f"{wait:.1f} s, no page"
 
 
 def wait_for_page(tab, now):
@@ -209,8 +212,9 @@ def result(runs, now):
         return f"No tab received an event in {now:.1f} seconds."
     if all(counted == opened for _, counted, opened in most):
         return "No tab waited for another: more tabs, or more time, show a difference."
-    parts = [f"on {name} {counted} of {opened}" for name, counted, opened in most]
-    return f"Tabs that counted at the same time: {', '.join(parts)}."
+    (name, counted, opened), *others = most
+    first = f"{name} let {counted} of {opened} tabs count at a time"
+    return ", ".join([first, *(f"{name} {n} of {of}" for name, n, of in others)]) + "."
 
 
 def most_at_once(run):
