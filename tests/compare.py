@@ -62,9 +62,9 @@ class Knobs:
         seconds = given["SECONDS"] or f"{45 * pace:.0f}"
         tabs = whole("TABS", given["TABS"], MOST_TABS)
         knobs = cls(tabs, whole("SECONDS", seconds, LONGEST), pace, svg(given["SVG"]))
-        last = (tabs - 1) * pace
-        if last >= knobs.seconds:
-            raise ValueError(f"TABS={tabs}: the last opens after SECONDS={last:g}")
+        if (last := (tabs - 1) * pace) >= knobs.seconds:
+            line = f"TABS={tabs} SECONDS={seconds}: the last tab opens after {last:g} s"
+            raise ValueError(line)
         return knobs
 
 
@@ -200,7 +200,7 @@ class Comparison:
         """Print a line for what happens to a tab; of the numbers only the first."""
         before = run.tab(record.tab)
         if record.kind != "number" or before[-1].kind != "number":
-            words = WORDS[record.kind].format(record.value)
+            words = WORDS[record.kind].format(record.value or "the start")
             line = f"{record.at:5.1f} s  {run.name:17}  tab {record.tab}  {words}"
             self.console.print(line, highlight=False)
 

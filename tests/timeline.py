@@ -73,7 +73,6 @@ class Timeline:
         for line in self.lines(label, columns, shown):
             if options.ascii_only:
                 line.plain = line.plain.translate(ASCII)
-            line.no_wrap, line.overflow = True, "crop"
             yield line
 
     def shown(self, height):
@@ -106,7 +105,7 @@ def draw_tab(records, scale, now):
     cells = [glyph(records, (column + 0.5) / scale) for column in columns]
     for record in records:
         if record.kind == "cut":
-            put(cells, int(record.at * scale), f"{MARK}{record.value}", CUT)
+            put(cells, int(record.at * scale), f"{MARK}{record.value or ''}", CUT)
     put(cells, len(cells) + 1, *status(last))
     return join(cells)
 
