@@ -289,12 +289,17 @@ def main(arguments):
         knobs = Knobs.read(arguments)
         comparison = Comparison(knobs, terminal())
         number = asyncio.run(until_signal(comparison.run()))
+        if not comparison.now:
+            sys.exit(128 + number)  # no tab has opened yet
         with suppress(OSError):  # the terminal may have been closed
+            comparison.console.line()
             comparison.report(comparison.console)
         if knobs.svg:
             save(comparison, knobs.svg)
     except (ValueError, RuntimeError, OSError) as error:
         sys.exit(f"{error}")
+    except KeyboardInterrupt:  # a second Ctrl-C, during the report
+        sys.exit(128 + signal.SIGINT)
     sys.exit(128 + number if number else 0)
 
 

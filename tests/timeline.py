@@ -166,7 +166,7 @@ def legend():
 def summary(runs, now):
     """What the servers delivered, and at what cost."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    table.add_column(f"after {now:.0f} seconds")
+    table.add_column(f"after {now:.0f} s")
     for run in runs:
         table.add_column(run.name, justify="right")
     for text, measure in MEASURES.items():
