@@ -5,12 +5,12 @@ import io
 import re
 import signal
 import subprocess
+import sys
 import time
 import uuid
 from itertools import pairwise
 from xml.etree import ElementTree
 
-import pexpect
 import psutil
 import pytest
 from compare import Comparison, Knobs
@@ -237,12 +237,13 @@ def test_impossible_knob_is_one_line():
     assert error.splitlines()[1:] == [error.splitlines()[-1]]  # make's own
 
 
-def compare(*arguments, **environment):
-    """Start `make compare` with a pipe for its output."""
+def compare(*arguments, prefix=(), **environment):
+    """Start `make compare` with pipes for its input and output."""
     return subprocess.Popen(
-        ["make", "compare", f"VENV={VENV}", *arguments],
+        [*prefix, "make", "compare", f"VENV={VENV}", *arguments],
         cwd=ROOT,
         env=clean_environment() | environment,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,
@@ -270,8 +271,7 @@ def test_pipe(tmp_path):
 def test_signal(number, mark):
     """A killed program and a closed terminal end the servers, too."""
     process = compare("FAST=1", **mark)
-    while "counts from" not in process.stdout.readline():
-        pass
+    read_until(process, "counts from")
     program = next(p for p in marked(mark) if "tests/compare.py" in p.cmdline())
     program.send_signal(number)
     output, error = process.communicate(timeout=MOMENT * 5)
@@ -280,30 +280,34 @@ def test_signal(number, mark):
     assert eventually(lambda: marked(mark) == [])
 
 
-@pytest.mark.parametrize(
-    ("moment", "picture"), [("Starting", ""), ("tab 3", "seconds  0")]
-)
+@pytest.mark.parametrize(("moment", "picture"), [("Starting", ""), ("tab 3", "after")])
 def test_ctrl_c(moment, picture, mark):
     """Status 130, the timeline so far, the cursor, and no process."""
-    terminal = pexpect.spawn(
-        *("make", ["compare", f"VENV={VENV}", "FAST=1"]),
-        cwd=ROOT,
-        env=clean_environment() | mark | {"TERM": "xterm"},
-        dimensions=(24, 80),
-        encoding="utf-8",
-    )
-    terminal.expect(moment)
-    assert eventually(lambda: len(marked(mark)) > 6)  # the servers, too
-    terminal.sendintr()
-    output = terminal.read()
-    terminal.close()
-    assert terminal.signalstatus == signal.SIGINT or terminal.exitstatus == 130
+    terminal = compare("FAST=1", **mark, TERM="xterm", prefix=TERMINAL)
+    read_until(terminal, moment)
+    assert eventually(lambda: len(marked(mark)) > 7)  # the servers, too
+    terminal.stdin.write("\x03")
+    terminal.stdin.flush()
+    output = terminal.stdout.read()
+    assert terminal.wait() == 128 + signal.SIGINT
     assert picture in output.rpartition(LEAVE_SCREEN)[2]
     assert output.rfind(SHOW_CURSOR) >= output.rfind(HIDE_CURSOR)
     assert eventually(lambda: marked(mark) == [])
 
 
+# Run a command in a terminal, whose keyboard is the standard input; end as a shell does.
+IN_TERMINAL = """
+import os, pty, sys
+status = os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:]))
+sys.exit(status if status >= 0 else 128 - status)
+"""
+TERMINAL = [sys.executable, "-c", IN_TERMINAL]
 HIDE_CURSOR, SHOW_CURSOR, LEAVE_SCREEN = "\x1b[?25l", "\x1b[?25h", "\x1b[?1049l"
+
+
+def read_until(process, text):
+    while text not in process.stdout.readline():
+        assert process.poll() is None
 
 
 @pytest.fixture
