@@ -58,13 +58,13 @@ class Knobs:
     def read(cls, arguments):
         """Read NAME=value arguments; ValueError says what is wrong with them."""
         given = dict(argument.split("=", 1) for argument in arguments)
-        pace = FAST if switched_on("FAST", given["FAST"]) else 1
-        seconds = given["SECONDS"] or f"{45 * pace:.0f}"
         tabs = whole("TABS", given["TABS"], MOST_TABS)
+        pace = FAST if switched_on("FAST", given["FAST"]) else 1
+        seconds = given["SECONDS"] or f"{tabs + 42 * pace:.0f}"
         knobs = cls(tabs, whole("SECONDS", seconds, LONGEST), pace, svg(given["SVG"]))
-        if (last := (tabs - 1) * pace) >= knobs.seconds:
-            line = f"TABS={tabs} SECONDS={seconds}: the last tab opens after {last:g} s"
-            raise ValueError(line)
+        if tabs > knobs.seconds:
+            line = "a tab opens every second, so TABS can be at most SECONDS"
+            raise ValueError(f"TABS={tabs} SECONDS={seconds}: {line}")
         return knobs
 
 
@@ -193,7 +193,7 @@ class Comparison:
             contestant.run.records.append(record)
 
         pace = self.knobs.pace
-        await asyncio.sleep((number - 1) * pace)
+        await asyncio.sleep(number - 1)
         await contestant.browse(number, record, self.clock, pace)
 
     def announce(self, run, record):
@@ -246,7 +246,8 @@ async def cancel(tasks):
 
 def headline(tabs, pace):
     """What is compared, and how far FAST is from the post."""
-    text = Text(f"{tabs} tabs on each server, opened {pace:g} s apart.\n", "bold")
+    what = "1 tab" if tabs == 1 else f"{tabs} tabs, opened one second apart,"
+    text = Text(f"{what} on each of three servers.\n", "bold")
     if pace == FAST:
         times = f"an event every {pace:g} s, timeout {TIMEOUT * pace:g} s"
         text.append(f"FAST=1, about a fifth of the post's times: {times}.\n", "yellow")

@@ -222,9 +222,7 @@ def test_impossible_knob(knob):
 
 
 def test_impossible_knobs():
-    with pytest.raises(
-        ValueError, match="TABS=9 SECONDS=8: the last tab opens after 8 s"
-    ):
+    with pytest.raises(ValueError, match="^TABS=9 SECONDS=8: a tab opens"):
         Knobs.read([*KNOBS, "TABS=9", "SECONDS=8", "FAST=0"])
 
 
