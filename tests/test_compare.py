@@ -18,7 +18,7 @@ from harness import ROOT, VENV, Record, clean_environment
 from rich.console import Console
 from timeline import Run, Timeline, result, summary
 
-MOMENT = 2  # seconds; on a busy machine
+MOMENT = 3  # seconds, on a busy machine
 KNOBS = ["TABS=3", "SECONDS=", "FAST=1", "SVG="]
 NUMBERS = list(range(100, -1, -1))
 
@@ -51,7 +51,7 @@ def check_turns(wsgi):
     counted = [record.value for record in before if record.kind == "number"]
     assert counted == NUMBERS[: len(counted)]
     assert cut == Record(cut.at, 1, "cut", counted[-1])
-    assert 50 < cut.value < 75  # gunicorn looks once a second, whatever its timeout
+    assert cut.at > 5
     assert len(tabs(wsgi.records, "number")) > 1
     assert wsgi.timeouts >= 1
     assert wsgi.threads == 1
@@ -71,7 +71,7 @@ def check_all_at_once(asgi):
         numbers = [record.value for record in tab if record.kind == "number"]
         assert [record.kind for record in tab[:3]] == ["open", "page", "number"]
         assert numbers == NUMBERS[: len(numbers)]
-        assert len(numbers) > 50
+        assert len(numbers) > 30
         assert max(after.at - before.at for before, after in pairwise(tab)) < MOMENT
     assert tabs(asgi.records, "cut") == set()
     assert asgi.timeouts == asgi.threads == 0
@@ -252,7 +252,7 @@ def compare(*arguments, prefix=(), **environment):
 def test_pipe(tmp_path):
     """Not a terminal: lines as they come, and a report without control codes."""
     picture = tmp_path / "picture.svg"
-    process = compare("FAST=1", "SECONDS=3", f"SVG={picture}", FORCE_COLOR="1")
+    process = compare("FAST=1", "SECONDS=5", f"SVG={picture}", FORCE_COLOR="1")
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 0
     assert "\x1b" not in output
@@ -265,32 +265,32 @@ def test_pipe(tmp_path):
     assert "url(http" not in texts
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_signal(number, mark):
+def test_signals(mark):
     """A killed program and a closed terminal end the servers, too."""
-    process = compare("FAST=1", **mark)
-    read_until(process, "counts from")
-    program = next(p for p in marked(mark) if "tests/compare.py" in p.cmdline())
-    program.send_signal(number)
-    output, error = process.communicate(timeout=MOMENT * 5)
-    assert f"Error {128 + number}" in error
-    assert "seconds  0" in output
-    assert eventually(lambda: marked(mark) == [])
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        process = compare("FAST=1", **mark)
+        read_until(process, "counts from")
+        program = next(p for p in marked(mark) if "tests/compare.py" in p.cmdline())
+        program.send_signal(number)
+        output, error = process.communicate(timeout=MOMENT * 5)
+        assert f"Error {128 + number}" in error
+        assert "seconds  0" in output
+        assert eventually(lambda: marked(mark) == [])
 
 
-@pytest.mark.parametrize(("moment", "picture"), [("Starting", ""), ("tab 3", "after")])
-def test_ctrl_c(moment, picture, mark):
-    """Status 130, the timeline so far, the cursor, and no process."""
-    terminal = compare("FAST=1", **mark, TERM="xterm", prefix=TERMINAL)
-    read_until(terminal, moment)
-    assert eventually(lambda: len(marked(mark)) > 7)  # the servers, too
-    terminal.stdin.write("\x03")
-    terminal.stdin.flush()
-    output = terminal.stdout.read()
-    assert terminal.wait() == 128 + signal.SIGINT
-    assert picture in output.rpartition(LEAVE_SCREEN)[2]
-    assert output.rfind(SHOW_CURSOR) >= output.rfind(HIDE_CURSOR)
-    assert eventually(lambda: marked(mark) == [])
+def test_ctrl_c(mark):
+    """While servers start, and while tabs count: the picture so far, and no process."""
+    for moment, picture in (("Starting", ""), ("tab 3", "after")):
+        terminal = compare("FAST=1", **mark, TERM="xterm", prefix=TERMINAL)
+        read_until(terminal, moment)
+        assert eventually(lambda: len(marked(mark)) > 7)  # the servers, too
+        terminal.stdin.write("\x03")
+        terminal.stdin.flush()
+        output = terminal.stdout.read()
+        assert terminal.wait() == 128 + signal.SIGINT
+        assert picture in output.rpartition(LEAVE_SCREEN)[2]
+        assert output.rfind(SHOW_CURSOR) >= output.rfind(HIDE_CURSOR)
+        assert eventually(lambda: marked(mark) == [])
 
 
 # Run a command in a terminal, whose keyboard is the standard input; end as a shell does.
