@@ -35,7 +35,7 @@ SECONDS =
 FAST =
 SVG =
 compare: $(VENV)/.compare ## both side by side: who counts, who waits, in this terminal
-## TABS=3, SECONDS=45, FAST=1 for a fifth of the post's times, SVG=file for a picture
+## TABS=3 SECONDS=45, FAST=1: five times faster, SVG=file: a picture
 	@$(BIN)/python tests/compare.py TABS='$(TABS)' SECONDS='$(SECONDS)' \
 	    FAST='$(FAST)' SVG='$(SVG)'
 

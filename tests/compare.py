@@ -96,12 +96,14 @@ class Contestant:
 
     async def warm_up(self):
         """Have the application loaded, and count the threads that hold no stream."""
+        # Several requests at once start the threads that all ASGI requests share; one
+        # starts no more than the thread that the first WSGI stream will hold.
         self.idle = self.threads()
+        is_async = self.server.target == "run-asgi"
         async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
-            await asyncio.gather(*(client.get(self.server.url) for _ in range(4)))
-        # Under ASGI this has started the threads that all requests share, under WSGI
-        # those that the streams will hold.
-        if self.server.target == "run-asgi":
+            pages = [client.get(self.server.url) for _ in range(4 if is_async else 1)]
+            await asyncio.gather(*pages)
+        if is_async:
             self.idle = self.threads()
 
     async def observe(self, pace):
@@ -216,15 +218,13 @@ class Comparison:
 
     def report(self, console):
         """Print the timeline, the summary and the result."""
-        sentence = Text(result(self.runs, self.now), "bold")
-        report = [
+        for part in (
             self.picture(),
-            Text(),
             summary(self.runs, self.now),
-            Text(),
-            sentence,
-        ]
-        console.print(Group(*report))
+            Text(result(self.runs, self.now), "bold"),
+        ):
+            console.line()
+            console.print(part)
 
 
 def start(coroutines):
@@ -288,19 +288,19 @@ def save(comparison, path):
 def main(arguments):
     try:
         knobs = Knobs.read(arguments)
-        comparison = Comparison(knobs, terminal())
+    except ValueError as error:
+        sys.exit(str(error))
+    comparison = Comparison(knobs, terminal())
+    try:
         number = asyncio.run(until_signal(comparison.run()))
-        if not comparison.now:
-            sys.exit(128 + number)  # no tab has opened yet
+    except (RuntimeError, httpx.HTTPError, OSError) as error:
+        sys.exit(str(error))
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # no server is left to be ended
+    if comparison.now:
         with suppress(OSError):  # the terminal may have been closed
-            comparison.console.line()
             comparison.report(comparison.console)
         if knobs.svg:
             save(comparison, knobs.svg)
-    except (ValueError, RuntimeError, OSError) as error:
-        sys.exit(f"{error}")
-    except KeyboardInterrupt:  # a second Ctrl-C, during the report
-        sys.exit(128 + signal.SIGINT)
     sys.exit(128 + number if number else 0)
 
 

@@ -1,5 +1,7 @@
 """What `make compare` records, what it draws of that, and what it leaves behind."""
 
+# ruff: noqa: RUF001, for the sign of a cut
+
 import asyncio
 import io
 import re
@@ -222,7 +224,7 @@ def test_impossible_knob(knob):
 
 
 def test_impossible_knobs():
-    with pytest.raises(ValueError, match="^TABS=9 SECONDS=8: a tab opens"):
+    with pytest.raises(ValueError, match=r"^TABS=9 SECONDS=8: a tab opens"):
         Knobs.read([*KNOBS, "TABS=9", "SECONDS=8", "FAST=0"])
 
 
@@ -293,7 +295,7 @@ def test_ctrl_c(mark):
         assert eventually(lambda: marked(mark) == [])
 
 
-# Run a command in a terminal, whose keyboard is the standard input; end as a shell does.
+# Run a command in a terminal whose keyboard is the standard input; end as shells do.
 IN_TERMINAL = """
 import os, pty, sys
 status = os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:]))
