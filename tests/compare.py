@@ -96,14 +96,12 @@ class Contestant:
 
     async def warm_up(self):
         """Have the application loaded, and count the threads that hold no stream."""
-        # Several requests at once start the threads that all ASGI requests share; one
-        # starts no more than the thread that the first WSGI stream will hold.
         self.idle = self.threads()
-        is_async = self.server.target == "run-asgi"
         async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
-            pages = [client.get(self.server.url) for _ in range(4 if is_async else 1)]
-            await asyncio.gather(*pages)
-        if is_async:
+            await asyncio.gather(*(client.get(self.server.url) for _ in range(4)))
+        # Under ASGI this has started the threads that all requests share, under WSGI
+        # those that the streams will hold.
+        if self.server.target == "run-asgi":
             self.idle = self.threads()
 
     async def observe(self, pace):

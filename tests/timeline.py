@@ -35,7 +35,7 @@ STEPS = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600)
 class Run:
     """What the tabs of one server lived through, and what it cost the server.
 
-    timeouts: worker timeouts in the log; threads: held by the worker for its streams.
+    timeouts: worker timeouts in the log; threads: started by the worker for its streams.
     """
 
     name: str
@@ -195,12 +195,16 @@ def wait_for_page(tab, now):
     return (now if page is None else page) - tab[0].at, page is not None
 
 
+def threads(run, now):
+    return min(run.threads, most_at_once(run))  # a pool may have some to spare
+
+
 MEASURES = {
     "tabs that got an event": moved,
     "events delivered": events,
     "longest wait for a page": longest_wait,
     "worker timeouts in the log": lambda run, now: run.timeouts,
-    "threads held by its streams": lambda run, now: run.threads,
+    "threads held by its streams": threads,
 }
 
 
