@@ -35,7 +35,7 @@ STEPS = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600)
 class Run:
     """What the tabs of one server lived through, and what it cost the server.
 
-    timeouts: worker timeouts in the log; threads: started by the worker for its streams.
+    timeouts: worker timeouts in the log; threads: the worker started for its streams.
     """
 
     name: str
