@@ -6,11 +6,11 @@ HOST = 127.0.0.1
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help run-wsgi run-asgi test clean
+.PHONY: help run-wsgi run-asgi compare test clean
 
 help: ## this list
 	@echo "What each target shows:"
-	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1|/p' Makefile | \
+	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1|/p; s/^## /|/p' Makefile | \
 	    while IFS='|' read -r target text; do printf '%-16s %s\n' "$$target" "$$text"; done
 
 run-wsgi: PORT ?= 8000
@@ -28,6 +28,16 @@ run-asgi: $(VENV)/.demo ## uvicorn: one worker, and all tabs count at once
 	@echo 'Watch: all of them count at once, down to Blastoff, on one worker.'
 	$(BIN)/uvicorn app:asgi_application --workers 1 --host '$(HOST)' --port '$(PORT)' \
 	    --timeout-graceful-shutdown 1 --lifespan off
+
+# Not from the environment: bash has SECONDS of its own there.
+TABS = 3
+SECONDS =
+FAST =
+SVG =
+compare: $(VENV)/.compare ## both side by side: who counts, who waits, in this terminal
+## TABS=3 SECONDS=45, FAST=1: five times faster, SVG=file: a picture
+	@$(BIN)/python tests/compare.py TABS='$(TABS)' SECONDS='$(SECONDS)' \
+	    FAST='$(FAST)' SVG='$(SVG)'
 
 test: $(VENV)/.tests ## every claim of the post, on real servers
 	$(BIN)/pytest tests
@@ -61,7 +71,12 @@ $(VENV)/.demo: requirements.txt
 	@$(PIP) -r requirements.txt
 	@touch $@
 
-$(VENV)/.tests: $(VENV)/.demo tests/requirements.txt
+$(VENV)/.compare: $(VENV)/.demo tests/requirements.txt
+	@echo 'Installing httpx and rich into $(VENV) ...'
+	@$(PIP) -c tests/requirements.txt httpx httpx-sse psutil rich
+	@touch $@
+
+$(VENV)/.tests: $(VENV)/.compare tests/requirements.txt
 	@echo 'Installing what the tests need into $(VENV) ...'
 	@$(PIP) -r tests/requirements.txt
 	@$(BIN)/python tests/browser.py

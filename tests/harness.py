@@ -23,6 +23,7 @@ import psutil
 from httpx_sse import aconnect_sse
 
 ROOT = Path(__file__).resolve().parent.parent
+VENV = os.path.relpath(sys.prefix, ROOT)  # make takes no path with a space in it
 RECONNECT = 3.0  # seconds; what Chromium waits before EventSource tries again
 
 
@@ -69,9 +70,15 @@ class Server:
 
     def start(self):
         """Start the server and wait until it listens."""
+        self.launch()
+        while not self.ready():
+            time.sleep(0.05)
+
+    def launch(self):
+        """Start the server; ready() tells when it listens."""
         arguments = [f"{name}={value}" for name, value in self.variables.items()]
         self.process = subprocess.Popen(
-            ["make", self.target, f"VENV={sys.prefix}", *arguments],
+            ["make", self.target, f"VENV={VENV}", *arguments],
             cwd=ROOT,
             env=clean_environment(),
             stdin=subprocess.DEVNULL,
@@ -79,12 +86,16 @@ class Server:
             stderr=subprocess.STDOUT,
             start_new_session=True,  # a group of its own: stop() is its Ctrl-C
         )
-        deadline = time.monotonic() + 30
-        while not self.READY.search(self.log()):
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                self.kill()
-                raise RuntimeError(f"make {self.target} failed:\n{self.log()[-2000:]}")
-            time.sleep(0.05)
+        self._deadline = time.monotonic() + 30
+
+    def ready(self):
+        """Whether the server listens; RuntimeError if it ended or took 30 seconds."""
+        if self.READY.search(self.log()) and self.process.poll() is None:
+            return True
+        if self.process.poll() is not None or time.monotonic() > self._deadline:
+            self.kill()
+            raise RuntimeError(f"make {self.target} failed:\n{self.log()[-2000:]}")
+        return False
 
     def stop(self, timeout=10):
         """Press Ctrl-C; return the seconds that the server took to end."""
@@ -140,18 +151,29 @@ class Record:
     value: int | None = None
 
 
-async def browse(url, tab, record: Callable[[Record], None], clock=time.monotonic):
-    """Be a browser's tab: load the page, read its stream, reconnect when it is cut."""
+async def browse(
+    url,
+    tab,
+    record: Callable[[Record], None],
+    clock=time.monotonic,
+    reconnect=RECONNECT,
+):
+    """Be a browser's tab: load the page, read its stream, reconnect when it is cut.
+
+    reconnect: seconds. Raises httpx.HTTPError if the page does not come.
+    """
 
     def note(kind, value=None):
         record(Record(clock(), tab, kind, value))
 
-    async with httpx.AsyncClient(base_url=url, timeout=None) as client:
+    # No proxy from the environment, and no certificates to load: this is loopback.
+    local = {"trust_env": False, "verify": False}
+    async with httpx.AsyncClient(base_url=url, timeout=None, **local) as client:
         note("open")
         (await client.get("/")).raise_for_status()
         note("page")
         while not await count(client, note):
-            await asyncio.sleep(RECONNECT)
+            await asyncio.sleep(reconnect)
             note("retry")
 
 
@@ -160,8 +182,11 @@ async def count(client, note):
     last = None
     # A killed worker's connection ends in the middle.
     with contextlib.suppress(httpx.TransportError):
-        async for last in stream_numbers(client):
-            note("number", last)
+        async with contextlib.aclosing(stream_numbers(client)) as stream:
+            async for last in stream:
+                note("number", last)
+                if last == 0:
+                    break  # as the page does, which closes its EventSource
     note("blastoff" if last == 0 else "cut", last)
     return last == 0
 

@@ -1,0 +1,342 @@
+"""What `make compare` records, what it draws of that, and what it leaves behind."""
+
+# ruff: noqa: RUF001, for the sign of a cut
+
+import asyncio
+import io
+import re
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from itertools import pairwise
+from xml.etree import ElementTree
+
+import psutil
+import pytest
+from compare import Comparison, Knobs
+from harness import ROOT, VENV, Record, clean_environment
+from rich.console import Console
+from timeline import Run, Timeline, result, summary
+
+MOMENT = 3  # seconds, on a busy machine
+KNOBS = ["TABS=3", "SECONDS=", "FAST=1", "SVG="]
+NUMBERS = list(range(100, -1, -1))
+
+
+@pytest.fixture(scope="module")
+def comparison():
+    """One run on the real servers: a third turn begins, and no countdown ends."""
+    knobs = Knobs.read([*KNOBS, "SECONDS=19"])
+    comparison = Comparison(knobs, Console(file=io.StringIO()))
+    asyncio.run(comparison.run())
+    return comparison
+
+
+def test_story(comparison):
+    """One after the other, two and never the third, all at once."""
+    wsgi, threads, asgi = comparison.runs
+    check_turns(wsgi)
+    check_wall(threads)
+    check_all_at_once(asgi)
+    assert result(comparison.runs, comparison.now) == (
+        "WSGI let 1 of 3 tabs count at a time, WSGI with threads 2 of 3, ASGI 3 of 3."
+    )
+
+
+def check_turns(wsgi):
+    cut = next(record for record in wsgi.records if record.kind == "cut")
+    before = [record for record in wsgi.records if record.at < cut.at]
+    assert tabs(before, "open") == {1, 2, 3}
+    assert tabs(before, "page") == tabs(before, "number") == {1}
+    counted = [record.value for record in before if record.kind == "number"]
+    assert counted == NUMBERS[: len(counted)]
+    assert cut == Record(cut.at, 1, "cut", counted[-1])
+    assert cut.at > 5
+    assert len(tabs(wsgi.records, "number")) > 1
+    assert wsgi.timeouts >= 1
+    assert wsgi.threads == 1
+
+
+def check_wall(threads):
+    assert tabs(threads.records, "open") == {1, 2, 3}
+    assert tabs(threads.records, "page") == tabs(threads.records, "number") == {1, 2}
+    assert tabs(threads.records, "cut") == set()
+    assert threads.timeouts == 0
+    assert threads.threads == 2
+
+
+def check_all_at_once(asgi):
+    for number in (1, 2, 3):
+        tab = asgi.tab(number)
+        numbers = [record.value for record in tab if record.kind == "number"]
+        assert [record.kind for record in tab[:3]] == ["open", "page", "number"]
+        assert numbers == NUMBERS[: len(numbers)]
+        assert len(numbers) > 30
+        assert max(after.at - before.at for before, after in pairwise(tab)) < MOMENT
+    assert tabs(asgi.records, "cut") == set()
+    assert asgi.timeouts == asgi.threads == 0
+
+
+def tabs(records, kind):
+    return {record.tab for record in records if record.kind == kind}
+
+
+def stream(tab, begin, end):
+    """A number per second, from 100."""
+    return [
+        Record(begin + second, tab, "number", 100 - second)
+        for second in range(int(end - begin) + 1)
+    ]
+
+
+RECORDED = [
+    Run(
+        "WSGI",
+        "gunicorn",
+        [
+            Record(0.0, 1, "open"),
+            Record(0.1, 1, "page"),
+            *stream(1, 0.1, 30.1),
+            Record(30.2, 1, "cut", 70),
+            Record(33.2, 1, "retry"),
+            Record(1.0, 2, "open"),
+            Record(30.6, 2, "page"),
+            *stream(2, 30.7, 45),
+        ],
+        timeouts=1,
+        threads=1,
+    ),
+    Run(
+        "ASGI",
+        "uvicorn",
+        [
+            Record(0.0, 1, "open"),
+            Record(0.1, 1, "page"),
+            *stream(1, 0.2, 45),
+            Record(1.0, 2, "open"),
+            Record(1.1, 2, "page"),
+            *stream(2, 1.2, 41),
+            Record(41.9, 2, "number", 0),
+            Record(42.0, 2, "blastoff", 0),
+        ],
+    ),
+]
+
+
+def draw(renderable, width=80, **options):
+    console = Console(width=width, file=io.StringIO(), **options)
+    console.print(renderable)
+    return console.file.getvalue()
+
+
+def test_timeline_at_80_columns():
+    assert (
+        draw(Timeline(RECORDED, 2, 45, 45))
+        == """\
+WSGI: gunicorn
+  tab 1  ■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■×70  ╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌ waits
+  tab 2   ········································╌■■■■■■■■■■■■■■■■■■■ 86
+
+ASGI: uvicorn
+  tab 1  ■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■ 56
+  tab 2   ╌■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■ Blastoff!
+         ╵     ╵      ╵      ╵      ╵     ╵      ╵      ╵      ╵      ╵
+seconds  0     5      10     15     20    25     30     35     40     45
+··· waits for its page   ╌╌╌ waits for an event   ■■■ counts   ×70 cut at 70
+"""
+    )
+
+
+@pytest.mark.parametrize("width", [80, 160])
+def test_timeline_fills_the_width(width):
+    lines = draw(Timeline(RECORDED, 2, 45, 45), width).splitlines()
+    column = (width - len("  tab 1  ") - len(" Blastoff!")) / 45  # per second
+    first, second = lines[1][9:], lines[2][9:]
+    assert max(map(len, lines)) <= width
+    assert first.index("×70") == int(30.2 * column)
+    assert first.count("■") == pytest.approx(30 * column, abs=1)
+    assert first.count("╌") == pytest.approx((45 - 33.2) * column, abs=1)
+    assert second.count("·") == pytest.approx(29.6 * column, abs=1)
+    assert second.count("■") == pytest.approx((45 - 30.7) * column, abs=1)
+    assert lines[-2].rindex("45") - 9 == int(45 * column)
+
+
+def test_timeline_grows():
+    lines = draw(Timeline(RECORDED, 2, 45, 15)).splitlines()
+    assert lines[1].endswith("■ 86")
+    assert lines[2].endswith("· waits")
+    assert lines[5].endswith("■ 86")
+
+
+def test_timeline_before_the_first_tab():
+    assert "■ counts" in draw(Timeline([Run("WSGI", "gunicorn")], 3, 45, 0))
+
+
+def test_timeline_on_a_low_screen():
+    console = Console(width=80, height=12, file=io.StringIO())
+    lines = console.render_lines(
+        Timeline(RECORDED, 40, 45, 45), console.options.update(height=12)
+    )
+    text = ["".join(segment.text for segment in line).rstrip() for line in lines]
+    assert len(text) <= 12
+    assert text[0] == "WSGI: gunicorn (39 more tabs)"
+
+
+def test_summary():
+    rows = [line.split("  ") for line in draw(summary(RECORDED, 45)).splitlines()]
+    table = {row[0]: [cell.strip() for cell in row[1:] if cell] for row in rows}
+    assert table["tabs that got an event"] == ["2 of 2", "2 of 2"]
+    assert table["events delivered"] == ["46", "86"]
+    assert table["longest wait for a page"] == ["29.6 s", "0.1 s"]
+    assert table["worker timeouts in the log"] == ["1", "0"]
+    assert table["threads held by its streams"] == ["1", "0"]
+
+
+def test_summary_of_a_page_that_never_comes():
+    run = Run("WSGI", "gunicorn", [Record(1.0, 1, "open")])
+    assert "8.0 s, no page" in draw(summary([run], 9))
+
+
+def test_result():
+    wsgi, asgi = RECORDED
+    waits = "WSGI let 1 of 2 tabs count at a time, ASGI 2 of 2."
+    alike = "No tab waited for another: more tabs, or more time, show a difference."
+    assert result([wsgi, asgi], 45) == waits
+    assert result([asgi], 45) == alike
+    assert (
+        result([Run("WSGI", "gunicorn")], 2)
+        == "No tab received an event in 2.0 seconds."
+    )
+
+
+@pytest.mark.parametrize(
+    "knob",
+    [
+        *("TABS=0", "TABS=x", "TABS=41", "TABS=", "SECONDS=-1", "SECONDS=1.5"),
+        *("FAST=yes", "SVG=/nowhere/x.svg", "SVG=/"),
+    ],
+)
+def test_impossible_knob(knob):
+    with pytest.raises(ValueError, match=f"^{re.escape(knob)}: must be .*$"):
+        Knobs.read([*KNOBS, knob])
+
+
+def test_impossible_knobs():
+    with pytest.raises(ValueError, match=r"^TABS=9 SECONDS=8: a tab opens"):
+        Knobs.read([*KNOBS, "TABS=9", "SECONDS=8", "FAST=0"])
+
+
+def test_impossible_knob_is_one_line():
+    process = compare("TABS=0")
+    output, error = process.communicate(timeout=MOMENT * 30)
+    assert process.returncode != 0
+    assert "Starting" not in output
+    assert error.splitlines()[0] == "TABS=0: must be a whole number from 1 to 40"
+    assert error.splitlines()[1:] == [error.splitlines()[-1]]  # make's own
+
+
+def compare(*arguments, prefix=(), **environment):
+    """Start `make compare` with pipes for its input and output."""
+    return subprocess.Popen(
+        [*prefix, "make", "compare", f"VENV={VENV}", *arguments],
+        cwd=ROOT,
+        env=clean_environment() | environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        text=True,
+    )
+
+
+def test_pipe(tmp_path):
+    """Not a terminal: lines as they come, and a report without control codes."""
+    picture = tmp_path / "picture.svg"
+    process = compare("FAST=1", "SECONDS=5", f"SVG={picture}", FORCE_COLOR="1")
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "\x1b" not in output
+    assert max(map(len, output.splitlines())) <= 80
+    assert "ASGI               tab 3  counts from 100\n" in output
+    assert output.count("counts from") == 6
+    assert output.endswith("ASGI 3 of 3.\n")
+    texts = "".join(ElementTree.parse(picture).getroot().itertext())
+    assert "ASGI 3 of 3." in texts.replace("\N{NO-BREAK SPACE}", " ")
+    assert "url(http" not in texts
+
+
+def test_signals(mark):
+    """A killed program and a closed terminal end the servers, too."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        process = compare("FAST=1", **mark)
+        read_until(process, "counts from")
+        program = next(p for p in marked(mark) if "tests/compare.py" in p.cmdline())
+        program.send_signal(number)
+        output, error = process.communicate(timeout=MOMENT * 5)
+        assert f"Error {128 + number}" in error
+        assert "seconds  0" in output
+        assert eventually(lambda: marked(mark) == [])
+
+
+def test_ctrl_c(mark):
+    """While servers start, and while tabs count: the picture so far, and no process."""
+    for moment, picture in (("Starting", ""), ("tab 3", "after")):
+        terminal = compare("FAST=1", **mark, TERM="xterm", prefix=TERMINAL)
+        read_until(terminal, moment)
+        assert eventually(lambda: len(marked(mark)) > 7)  # the servers, too
+        terminal.stdin.write("\x03")
+        terminal.stdin.flush()
+        output = terminal.stdout.read()
+        assert terminal.wait() == 128 + signal.SIGINT
+        assert picture in output.rpartition(LEAVE_SCREEN)[2]
+        assert output.rfind(SHOW_CURSOR) >= output.rfind(HIDE_CURSOR)
+        assert eventually(lambda: marked(mark) == [])
+
+
+# Run a command in a terminal whose keyboard is the standard input; end as shells do.
+IN_TERMINAL = """
+import os, pty, sys
+status = os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:]))
+sys.exit(status if status >= 0 else 128 - status)
+"""
+TERMINAL = [sys.executable, "-c", IN_TERMINAL]
+HIDE_CURSOR, SHOW_CURSOR, LEAVE_SCREEN = "\x1b[?25l", "\x1b[?25h", "\x1b[?1049l"
+
+
+def read_until(process, text):
+    while text not in process.stdout.readline():
+        assert process.poll() is None
+
+
+@pytest.fixture
+def mark():
+    """An environment by which to find all processes that a test has started."""
+    return {"STARTED_BY_TEST": uuid.uuid4().hex}
+
+
+def marked(mark):
+    return [process for process in psutil.process_iter() if has_mark(process, mark)]
+
+
+def has_mark(process, mark):
+    try:
+        return mark.items() <= process.environ().items()
+    except psutil.Error:  # ended, or somebody else's
+        return False
+
+
+def eventually(condition):
+    deadline = time.monotonic() + MOMENT * 5
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return condition()
+
+
+def test_server_that_does_not_start():
+    comparison = Comparison(Knobs.read(KNOBS), Console(file=io.StringIO()))
+    comparison.contestants[1].server.variables["GUNICORN_CMD_ARGS"] = "--nonsense"
+    with pytest.raises(RuntimeError, match=r"(?s)run-wsgi failed.*--nonsense"):
+        asyncio.run(comparison.run())
+    assert all(c.server.process.poll() is not None for c in comparison.contestants)
