@@ -4,9 +4,11 @@ VENV = .venv
 # Not from the environment: conda has a HOST of its own there.
 HOST = 127.0.0.1
 BIN = $(VENV)/bin
+# What uvicorn serves; `make bench` has others in tests/contestants.py.
+ASGI = app:asgi_application
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help run-wsgi run-asgi test clean
+.PHONY: help run-wsgi run-asgi test bench clean
 
 help: ## this list
 	@echo "What each target shows:"
@@ -26,11 +28,14 @@ run-asgi: $(VENV)/.demo ## uvicorn: one worker, and all tabs count at once
 	@$(BIN)/python -c "$$PREFLIGHT" $@ '$(HOST)' '$(PORT)'
 	@echo 'ASGI: open http://localhost:$(PORT)/ in three tabs, then in more.'
 	@echo 'Watch: all of them count at once, down to Blastoff, on one worker.'
-	$(BIN)/uvicorn app:asgi_application --workers 1 --host '$(HOST)' --port '$(PORT)' \
+	$(BIN)/uvicorn $(ASGI) --workers 1 --host '$(HOST)' --port '$(PORT)' \
 	    --timeout-graceful-shutdown 1 --lifespan off
 
 test: $(VENV)/.tests ## every claim of the post, on real servers
 	$(BIN)/pytest tests
+
+bench: $(VENV)/.bench ## what an open stream costs, beside Django's own handler and others
+	@$(BIN)/python tests/bench.py
 
 clean: ## the folder as it was cloned
 	rm -rf .venv* .pytest_cache .ruff_cache __pycache__ tests/__pycache__
@@ -61,7 +66,7 @@ $(VENV)/.demo: requirements.txt
 	@$(PIP) -r requirements.txt
 	@touch $@
 
-$(VENV)/.tests: $(VENV)/.demo tests/requirements.txt
+$(VENV)/.tests $(VENV)/.bench: $(VENV)/.demo tests/requirements.txt
 	@echo 'Installing what the tests need into $(VENV) ...'
 	@$(PIP) -r tests/requirements.txt
 	@touch $@
