@@ -24,7 +24,7 @@ from bench_report import plot, table
 from harness import Server
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from streams import fetch_page, open_streams
+from streams import BURST, BURST_EVERY, fetch_page, open_streams
 
 STREAMS = "1,10,100,1000,5000"
 SPARE_FILES = 100  # what bench and a server have open besides the streams
@@ -56,36 +56,36 @@ CONTESTANTS = (
 class Plan:
     """How long a number of streams is measured, in seconds.
 
-    At most 1000 events/s, so that no contestant is short of CPU. The streams last for
-    the opening, then for a window without requests for the page and one with.
+    Up to 10,000 events/s, which no contestant is too slow for: with fewer, most of the CPU
+    per event would be the server's waking up. The streams last for the opening, then for
+    a window without requests for the page and one with.
     """
 
     streams: int
 
     @property
     def tick(self):
-        return max(0.02, self.streams / 1000)
+        return max(0.02, self.streams / 10_000)
 
     @property
     def patience(self):
-        return 0.5 + self.streams / 2000
+        return 0.5 + self.streams / 5000
 
     @property
     def window(self):
-        return max(1.0, 2 * self.tick)
+        return 1 + self.streams / 2000
 
     @property
-    def page_window(self):
-        return max(1.0, self.tick)
+    def opening(self):
+        return self.streams / BURST * BURST_EVERY + 2 * self.patience
 
     @property
     def count(self):
-        longest = 2 * self.patience + self.window + self.page_window
-        return math.ceil(longest / self.tick)
+        return math.ceil((self.opening + 2 * self.window) / self.tick)
 
     @property
     def estimate(self):
-        return 2.5 + self.count * self.tick + self.streams / 1000
+        return 2.5 + self.count * self.tick + self.opening
 
 
 @dataclass(frozen=True)
@@ -110,32 +110,17 @@ class Figures:
     page: float | None
 
 
-class Usage:
-    """What the process that serves has used since it was last idle."""
-
-    IDLE = 0.5  # seconds
-
-    async def start(self, process):
-        self.process = process
-        self.threads = process.num_threads()
-        self.memory = process.memory_full_info().uss
-        self.idle = 0
-        before = self.read()
-        await asyncio.sleep(self.IDLE)
-        self.idle = (self.read() - before) / self.IDLE
-        return self
-
-    def read(self):
-        """CPU seconds so far, without what the server would have used idle."""
-        return cpu_seconds(self.process) - self.idle * time.monotonic()
-
-
 def cpu_seconds(process):
     """CPU time of a process: to the nanosecond on Linux, where psutil's is to 10 ms."""
     if sys.platform == "linux":
         return time.clock_gettime((~process.pid << 3) | 2)  # see clock_getcpuclockid(3)
     times = process.cpu_times()
     return times.user + times.system
+
+
+def unshared_memory(process):
+    """Bytes that would be free if the process ended."""
+    return process.memory_full_info().uss
 
 
 def measure(contestant, plan):
@@ -153,22 +138,23 @@ async def use(server, plan):
     """Open the streams, watch them, load pages meanwhile; return the figures."""
     loop = asyncio.get_running_loop()
     await warm_up(server.port, plan)
-    usage = await Usage().start(server.worker())
-    cpu_idle = usage.read()
+    process = server.worker()
+    idle_threads, idle_memory = process.num_threads(), unshared_memory(process)
+    cpu_idle = cpu_seconds(process)
     streams = await open_streams(server.port, plan.streams, plan.count, plan.patience)
-    begin, cpu_open, events_open = loop.time(), usage.read(), events(streams)
-    threads = usage.process.num_threads()
+    begin, cpu_begin, events_begin = loop.time(), cpu_seconds(process), events(streams)
+    threads = process.num_threads()
     await asyncio.sleep(plan.window)
-    cpu_window, events_window = usage.read(), events(streams)
-    memory = usage.process.memory_full_info().uss - usage.memory
-    page = await page_latency(server.port, plan.page_window)
+    cpu_end, events_end = cpu_seconds(process), events(streams)
+    memory = unshared_memory(process) - idle_memory
+    page = await page_latency(server.port, plan.window)
     await end_of(streams, plan)
-    event_cpu = ratio(cpu_window - cpu_open, events_window - events_open)
-    open_cpu = cpu_open - cpu_idle - events_open * (event_cpu or 0)
+    event_cpu = ratio(cpu_end - cpu_begin, events_end - events_begin)
+    open_cpu = cpu_begin - cpu_idle - events_begin * (event_cpu or 0)
     return {
         "opened": len(streams),
         "complete": sum(stream.complete for stream in streams),
-        "idle_threads": usage.threads,
+        "idle_threads": idle_threads,
         "threads": threads,
         "memory": ratio(memory, len(streams)),
         "open_cpu": ratio(open_cpu, len(streams)),

@@ -7,7 +7,11 @@ do, and on two cores it would be the client that is measured.
 import asyncio
 import re
 
-AT_ONCE = 50  # streams being opened at any time; fewer than any server's backlog
+# Ten at a time keep a server busy; 21 ms are enough for any, and no part of a second, so
+# that the streams' events come spread over time, however fast the server opens them.
+BURST = 10
+BURST_EVERY = 0.021  # seconds
+WAITING = 50  # at most, of those that a server does not answer
 REQUEST = b"GET /%s HTTP/1.1\r\nHost: localhost\r\nConnection: %s\r\n\r\n"
 EVENT = re.compile(rb'event:i\ndata: \{"i": (\d+)\}\n\n')
 
@@ -68,13 +72,16 @@ async def open_streams(port, number, count, patience):
     Returns those that have opened; the ones still waiting stay connected.
     """
     streams = [Stream(count) for _ in range(number)]
-    queue = iter(streams)
+    queue = enumerate(streams)
+    begin = asyncio.get_running_loop().time()
 
     async def opener():
-        for stream in queue:  # shared: each opener takes the next
+        for place, stream in queue:  # shared: each opener takes the next
+            at = begin + place // BURST * BURST_EVERY
+            await asyncio.sleep(at - stream.loop.time())
             await open_stream(stream, port)
 
-    pending = {asyncio.create_task(opener()) for _ in range(AT_ONCE)}
+    pending = {asyncio.create_task(opener()) for _ in range(WAITING)}
     before, opened = -1, 0
     while pending and before < opened:
         before = opened
