@@ -48,7 +48,11 @@ class Server:
         self._log = tempfile.TemporaryFile("w+b")  # noqa: SIM115, closed in __exit__
 
     def __enter__(self):
-        self.start()
+        try:
+            self.start()
+        except KeyboardInterrupt:  # the server has a session of its own
+            self.kill()
+            raise
         return self
 
     def __exit__(self, *exc_info):

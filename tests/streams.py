@@ -7,8 +7,8 @@ do, and on two cores it would be the client that is measured.
 import asyncio
 import re
 
-# Ten at a time keep a server busy; 21 ms are enough for any, and no part of a second, so
-# that the streams' events come spread over time, however fast the server opens them.
+# Ten at a time keep a server busy; 21 ms are enough for any, and no part of a second,
+# so that the events come spread over time, however fast the server opens the streams.
 BURST = 10
 BURST_EVERY = 0.021  # seconds
 WAITING = 50  # at most, of those that a server does not answer
