@@ -57,8 +57,8 @@ class Plan:
     """How long a number of streams is measured, in seconds.
 
     Up to 8000 events/s, which no contestant is too slow for: with fewer, most of the
-    CPU per event would be the server's waking up. The streams last for the opening, then
-    for a window without requests for the page and one with.
+    CPU per event would be the server's waking up. The streams last for the opening,
+    then for a window without requests for the page and one with.
     """
 
     streams: int
