@@ -31,7 +31,7 @@ run-asgi: $(VENV)/.demo ## uvicorn: one worker, and all tabs count at once
 	$(BIN)/uvicorn $(ASGI) --workers 1 --host '$(HOST)' --port '$(PORT)' \
 	    --timeout-graceful-shutdown 1 --lifespan off
 
-test: $(VENV)/.tests ## every claim of the post, on real servers
+test: $(VENV)/.tests $(VENV)/.bench ## every claim of the post, on real servers
 	$(BIN)/pytest tests
 
 bench: $(VENV)/.bench ## what an open stream costs, beside Django's own handler and others

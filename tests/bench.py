@@ -170,6 +170,7 @@ async def warm_up(port, plan):
         stream.transport.abort()
     for _ in range(20):
         await fetch_page(port)
+    await asyncio.sleep(0.2)  # a thread that ends takes a moment
 
 
 def events(streams):
@@ -240,7 +241,7 @@ def measure_all(plans, console):
         for plan in plans:
             block = []
             for contestant in CONTESTANTS:
-                doing = f"{plan.streams:,} streams: {contestant.name}"
+                doing = f"Streams: {plan.streams:,}, {contestant.name}"
                 bar.update(task, description=doing)
                 block.append(measure(contestant, plan))
                 bar.advance(task, plan.estimate)

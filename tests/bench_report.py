@@ -34,7 +34,7 @@ STYLES = [
 def table(figures):
     """The figures of all contestants with the same number of streams, side by side."""
     first = figures[0]
-    title = f"{first.streams:,} streams, an event on each every {first.tick:g} s"
+    title = f"Streams: {first.streams:,}, each with an event every {first.tick:g} s"
     result = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
     result.add_column(no_wrap=True)
     for f in figures:
@@ -61,7 +61,7 @@ def number(value, unit):
 
 
 def times(value, base):
-    return f"{value / base:.2f}" if value and base else "-"
+    return f"{value / base:.2f}" if min(value or 0, base or 0) > 0 else "-"
 
 
 def plot(figures, path):
