@@ -11,7 +11,7 @@ COSTS = (
     ("CPU to open one, µs", "open_cpu", 1e-6),
     ("CPU per event, µs", "event_cpu", 1e-6),
 )
-TIMES = (
+DURATIONS = (
     ("gap, 99th percentile, ms", "gap", 1e-3),
     ("/ meanwhile, median, ms", "page", 1e-3),
 )
@@ -39,28 +39,41 @@ def table(figures):
     result.add_column(no_wrap=True)
     for f in figures:
         result.add_column(f.contestant, justify="right")
-    result.add_row("streams open", *(f"{f.opened:,}" for f in figures))
-    result.add_row("... with every event", *(f"{f.complete:,}" for f in figures))
-    result.add_row("threads", *(f"{f.threads:,}" for f in figures))
-    beyond = (f"{f.threads - f.idle_threads:+,}" for f in figures)
-    result.add_row("... above the idle server", *beyond)
-    for label, name, unit in COSTS:
-        values = [getattr(f, name) for f in figures]
-        result.add_row(label, *(number(value, unit) for value in values))
-        for rival in RIVALS:
-            base = next(getattr(f, name) for f in figures if f.contestant == rival)
-            result.add_row(f"... x {rival}", *(times(value, base) for value in values))
-    for label, name, unit in TIMES:
-        values = [getattr(f, name) for f in figures]
-        result.add_row(label, *(number(value, unit) for value in values))
+    for row in (*counts(figures), *costs(figures), *durations(figures)):
+        result.add_row(*row)
     return result
+
+
+def counts(figures):
+    yield "streams open", *(f"{f.opened:,}" for f in figures)
+    yield "... with every event", *(f"{f.complete:,}" for f in figures)
+    yield "threads", *(f"{f.threads:,}" for f in figures)
+    yield "... above the idle server", *(f"{above(f):+,}" for f in figures)
+
+
+def above(f):
+    return f.threads - f.idle_threads
+
+
+def costs(figures):
+    for label, name, unit in COSTS:
+        values = {f.contestant: getattr(f, name) for f in figures}
+        yield label, *(number(value, unit) for value in values.values())
+        for rival in RIVALS:
+            ratios = (ratio(value, values[rival]) for value in values.values())
+            yield f"... x {rival}", *ratios
+
+
+def durations(figures):
+    for label, name, unit in DURATIONS:
+        yield label, *(number(getattr(f, name), unit) for f in figures)
 
 
 def number(value, unit):
     return "-" if value is None else f"{value / unit:,.1f}"
 
 
-def times(value, base):
+def ratio(value, base):
     return f"{value / base:.2f}" if min(value or 0, base or 0) > 0 else "-"
 
 
@@ -73,7 +86,10 @@ def plot(figures, path):
         draw(threads, figures, "threads of the server", lambda f: f.threads)
         draw(memory, figures, "memory of the open streams, MB", megabytes)
         figure.legend(
-            *threads.get_legend_handles_labels(), loc="outside lower center", ncols=3
+            *threads.get_legend_handles_labels(),
+            loc="outside lower center",
+            ncols=3,
+            frameon=False,
         )
         figure.savefig(path, format="svg", transparent=True)
 
@@ -85,16 +101,13 @@ def megabytes(f):
 
 def draw(axes, figures, title, value):
     """One line for each contestant, both axes logarithmic."""
-    for contestant, style in zip(
-        dict.fromkeys(f.contestant for f in figures), STYLES, strict=True
-    ):
-        mine = [f for f in figures if f.contestant == contestant]
-        axes.loglog(
-            [f.streams for f in mine],
-            [value(f) for f in mine],
-            label=contestant,
-            **style,
-        )
+    names = dict.fromkeys(f.contestant for f in figures)
+    for name, style in zip(names, STYLES, strict=True):
+        mine = [f for f in figures if f.contestant == name]
+        x, y = [f.streams for f in mine], [value(f) for f in mine]
+        axes.loglog(x, y, label=name, **style)
     axes.set(title=title, xlabel="streams asked for")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter("{x:,g}")
     axes.grid(alpha=0.3)
     axes.spines[:].set_color(GREY)
