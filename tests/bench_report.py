@@ -70,7 +70,8 @@ def durations(figures):
 
 
 def number(value, unit):
-    return "-" if value is None else f"{value / unit:,.1f}"
+    """The value in its unit; a dash for none, and for less than can be measured."""
+    return f"{value / unit:,.1f}" if (value or 0) > 0 else "-"
 
 
 def ratio(value, base):

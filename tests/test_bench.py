@@ -55,12 +55,10 @@ def check_figures(figures):
     held = [f["threads"] - f["idle_threads"] for f in figures]
     assert held[0] <= 4
     assert held[1] >= 9  # the idle server may have had one
-    for f in figures:
-        assert f["streams"] == 10
-        assert f["open_cpu"] > 0
-        assert f["event_cpu"] > 0
-        assert f["gap"] > f["tick"] / 2
-        assert f["memory"] is not None
+    assert all(f["open_cpu"] > 0 for f in figures[:4])
+    assert all(f["page"] > 0 for f in figures[:4])
+    assert all(f["event_cpu"] > 0 for f in figures)
+    assert all(f["gap"] > f["tick"] / 2 for f in figures)
 
 
 @pytest.mark.parametrize(
