@@ -6,6 +6,9 @@ Each sends what app.py sends, byte for byte but for the headers' case and order,
 runs app.py's own generator.
 """
 
+import os
+from importlib.metadata import version
+
 from django.core.handlers.asgi import ASGIHandler, ASGIRequest
 from django.http import StreamingHttpResponse
 from django.urls import path
@@ -16,7 +19,8 @@ from starlette.routing import Route
 
 import app
 
-PAGE = app.PAGE.replace("INTERFACE", "ASGI").replace("SERVER", "uvicorn, worker pid 0")
+SERVER = f"uvicorn {version('uvicorn')}, worker pid {os.getpid()}"
+PAGE = app.PAGE.replace("INTERFACE", "ASGI").replace("SERVER", SERVER)
 HEADERS = {
     "Content-Type": "text/event-stream",
     "Cache-Control": "no-cache",
