@@ -4,9 +4,11 @@ VENV = .venv
 # Not from the environment: conda has a HOST of its own there.
 HOST = 127.0.0.1
 BIN = $(VENV)/bin
+# What uvicorn serves; `make bench` has others in tests/contestants.py.
+ASGI = app:asgi_application
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help run-wsgi run-asgi compare test clean
+.PHONY: help run-wsgi run-asgi compare test bench clean
 
 help: ## this list
 	@echo "What each target shows:"
@@ -26,7 +28,7 @@ run-asgi: $(VENV)/.demo ## uvicorn: one worker, and all tabs count at once
 	@$(BIN)/python -c "$$PREFLIGHT" $@ '$(HOST)' '$(PORT)'
 	@echo 'ASGI: open http://localhost:$(PORT)/ in three tabs, then in more.'
 	@echo 'Watch: all of them count at once, down to Blastoff, on one worker.'
-	$(BIN)/uvicorn app:asgi_application --workers 1 --host '$(HOST)' --port '$(PORT)' \
+	$(BIN)/uvicorn $(ASGI) --workers 1 --host '$(HOST)' --port '$(PORT)' \
 	    --timeout-graceful-shutdown 1 --lifespan off
 
 # Not from the environment: bash has SECONDS of its own there.
@@ -41,6 +43,10 @@ compare: $(VENV)/.compare ## both side by side: who counts, who waits, in this t
 
 test: $(VENV)/.tests ## every claim of the post, on real servers
 	$(BIN)/pytest tests
+
+bench: $(VENV)/.bench ## what an open stream costs, beside Django's own handler and others
+## STREAMS=10,100: how many, JSON=file: the raw figures, SVG=file: a plot
+	@$(BIN)/python tests/bench.py
 
 clean: ## the folder as it was cloned
 	rm -rf .venv* .pytest_cache .ruff_cache __pycache__ tests/__pycache__
@@ -76,7 +82,12 @@ $(VENV)/.compare: $(VENV)/.demo tests/requirements.txt
 	@$(PIP) -c tests/requirements.txt httpx httpx-sse psutil rich
 	@touch $@
 
-$(VENV)/.tests: $(VENV)/.compare tests/requirements.txt
+$(VENV)/.bench: $(VENV)/.compare
+	@echo 'Installing matplotlib and starlette into $(VENV) ...'
+	@$(PIP) -c tests/requirements.txt matplotlib starlette
+	@touch $@
+
+$(VENV)/.tests: $(VENV)/.bench tests/requirements.txt
 	@echo 'Installing what the tests need into $(VENV) ...'
 	@$(PIP) -r tests/requirements.txt
 	@$(BIN)/python tests/browser.py

@@ -61,7 +61,11 @@ class Server:
         self._log = tempfile.TemporaryFile("w+b")  # noqa: SIM115, closed in __exit__
 
     def __enter__(self):
-        self.start()
+        try:
+            self.start()
+        except KeyboardInterrupt:  # the server has a session of its own
+            self.kill()
+            raise
         return self
 
     def __exit__(self, *exc_info):
@@ -132,6 +136,7 @@ def signal_group(process, number):
 def clean_environment():
     """This process's environment without what would reach into the server."""
     outer = {"COUNT", "TICK", "DEBUG", "PORT", "GUNICORN_CMD_ARGS", "WEB_CONCURRENCY"}
+    outer |= {"STREAMS", "JSON", "SVG"}
     outer |= {"MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES"}
     return {name: value for name, value in os.environ.items() if name not in outer}
 

@@ -1,0 +1,78 @@
+"""The same countdown and the same page on other ASGI foundations, for `make bench`.
+
+    make run-asgi ASGI=tests.contestants:stock
+
+Each sends what app.py sends, byte for byte but for the headers' case and order, and
+runs app.py's own generator.
+"""
+
+import os
+from importlib.metadata import version
+
+from django.core.handlers.asgi import ASGIHandler, ASGIRequest
+from django.http import StreamingHttpResponse
+from django.urls import path
+from django.views.decorators.http import require_safe
+from starlette.applications import Starlette
+from starlette.responses import HTMLResponse, StreamingResponse
+from starlette.routing import Route
+
+import app
+
+SERVER = f"uvicorn {version('uvicorn')}, worker pid {os.getpid()}"
+PAGE = app.PAGE.replace("INTERFACE", "ASGI").replace("SERVER", SERVER)
+HEADERS = {
+    "Content-Type": "text/event-stream",
+    "Cache-Control": "no-cache",
+    "X-Accel-Buffering": "no",
+}
+
+
+@require_safe
+async def stock_sse(request):
+    return app.event_stream(request, StreamingHttpResponse, app.acountdown())
+
+
+class StockRequest(ASGIRequest):
+    """app.py's URLs; the stream is Django's own."""
+
+    urlconf = (path("", app.aindex), path("sse/", stock_sse))
+
+
+stock = ASGIHandler()
+stock.request_class = StockRequest
+
+
+async def starlette_page(request):
+    return HTMLResponse(PAGE)
+
+
+async def starlette_sse(request):
+    return StreamingResponse(app.acountdown(), headers=HEADERS)
+
+
+starlette = Starlette(
+    routes=[Route("/", starlette_page), Route("/sse/", starlette_sse)]
+)
+
+
+async def bare(scope, receive, send):
+    """No framework at all: what a stream costs uvicorn and the generator."""
+    if scope["path"] == "/sse/":
+        await start(send, HEADERS)
+        async for event in app.acountdown():
+            await send(body(event, more_body=True))
+        await send(body(""))
+    else:
+        await start(send, {"Content-Type": "text/html; charset=utf-8"})
+        await send(body(PAGE))
+
+
+async def start(send, headers):
+    encoded = [(k.encode(), v.encode()) for k, v in headers.items()]
+    await send({"type": "http.response.start", "status": 200, "headers": encoded})
+
+
+def body(text, more_body=False):
+    data = text.encode()
+    return {"type": "http.response.body", "body": data, "more_body": more_body}
