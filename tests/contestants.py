@@ -11,6 +11,7 @@ from importlib.metadata import version
 
 from django.core.handlers.asgi import ASGIHandler, ASGIRequest
 from django.http import StreamingHttpResponse
+from django.template import Context
 from django.urls import path
 from django.views.decorators.http import require_safe
 from starlette.applications import Starlette
@@ -19,8 +20,8 @@ from starlette.routing import Route
 
 import app
 
-SERVER = f"uvicorn {version('uvicorn')}, worker pid {os.getpid()}"
-PAGE = app.PAGE.replace("INTERFACE", "ASGI").replace("SERVER", SERVER)
+SERVER = {"server": f"uvicorn {version('uvicorn')}", "pid": os.getpid()}
+PAGE = app.PAGE.render(Context({"interface": "ASGI", **SERVER}))
 HEADERS = {
     "Content-Type": "text/event-stream",
     "Cache-Control": "no-cache",
