@@ -16,11 +16,12 @@ import django
 from asgiref.sync import SyncToAsync, ThreadSensitiveContext, sync_to_async
 from django.core.exceptions import RequestAborted
 from django.core.handlers import asgi
-from django.core.signals import request_started
+from django.core.signals import request_finished, request_started
 from django.db import connections
+from django.http.response import HttpResponse, HttpResponseBase
 
 current_thread = ContextVar("current_thread")
-closing_threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="closing")
+to_bytes = HttpResponse(charset="utf-8").make_bytes
 
 
 def get_asgi_application(request_class=asgi.ASGIRequest):
@@ -42,37 +43,42 @@ class ASGIHandler(asgi.ASGIHandler):
         async with RequestThread():
             try:
                 await super().__call__(scope, receive, send)
-            except StreamReady as ready:
-                stream = ready.args
+            except Handled as handled:
+                stream = handled.args
                 # Free at once what handle() held, or a cycle keeps it for a while.
-                ready.__traceback__ = ready.__context__ = None
+                handled.__traceback__ = handled.__context__ = None
             else:
                 return
-            await self.stream(*stream, receive, send)
+            if stream:
+                await self.stream(*stream, receive, send)
 
     async def run_get_response(self, request):
         thread = current_thread.get()
-        thread.phase = "view"
+        thread.starting = False
         response = await super().run_get_response(request)
         if response.streaming and response.is_async:
             thread.release()
             # Django 6.1 closes the body after handle(); the generator may read it yet.
             body = request._stream
             response._resource_closers.append(body.close)
-            body.close = lambda: None
-            raise StreamReady(response, copy_context())
+            body.close = do_nothing
+            raise Handled(response, copy_context())
         return response
 
     async def send_response(self, response, send):
         await super().send_response(response, send)
-        current_thread.get().phase = "close"
+        if current_thread.get().close_at_once(response):
+            raise Handled
 
     async def stream(self, response, context, receive, send):
         """Send a response until it ends, its client goes or the server cancels it."""
+        response.handler_encodes = response.charset == "utf-8"  # see chunk_bytes()
         sending = asyncio.create_task(
             super().send_response(response, send), context=context
         )
-        listening = asyncio.create_task(self.cancel_on_disconnect(sending, receive))
+        listening = asyncio.create_task(
+            self.cancel_on_disconnect(sending, receive), context=context
+        )
         try:
             await sending
         except asyncio.CancelledError:
@@ -81,10 +87,9 @@ class ASGIHandler(asgi.ASGIHandler):
                 await send({"type": "http.response.body"})
         finally:
             listening.cancel()
-            current_thread.get().phase = "close"
-            # A server that stops cancels twice: its requests, then all that is left.
+            # A server that stops cancels twice: its requests, then what is left.
             with suppress(asyncio.CancelledError):
-                await sync_to_async(response.close)()
+                await current_thread.get().close(response)
 
     async def cancel_on_disconnect(self, sending, receive):
         """Cancel a task as soon as the client has gone."""
@@ -95,26 +100,26 @@ class ASGIHandler(asgi.ASGIHandler):
 
     @classmethod
     def chunk_bytes(cls, data):
-        # An event fits into one message, and needs no generator to be cut.
+        data = to_bytes(data)
+        # Most parts fit into one message, and need no generator to be cut.
         if 0 < len(data) <= cls.chunk_size:
             return ((data, True),)
         return super().chunk_bytes(data)
 
 
-class StreamReady(Exception):
-    """Leave handle(): the view has returned an async stream."""
+class Handled(Exception):
+    """Leave handle(), with the stream that goes on without it, if there is one."""
 
 
 class RequestThread(ThreadSensitiveContext, Executor):
     """Run the sync code of one request in a thread that lasts no longer than needed.
 
-    As under Django's handler, all of it runs in the same thread, and in no other
-    request's. But Django's own receivers alone don't start a thread, a stream doesn't
-    keep one, and what remains to be closed without one is closed by a few for all.
+    As under Django's handler, all of the project's code runs in the same thread, and in
+    no other request's. Django's own receivers of the request signals don't need it.
     """
 
-    phase = "start"
-    executor = None
+    starting = True
+    own = None  # the thread, from when it is needed
 
     async def __aenter__(self):
         await super().__aenter__()
@@ -130,28 +135,55 @@ class RequestThread(ThreadSensitiveContext, Executor):
         await super().__aexit__(*exc_info)
 
     def submit(self, fn, /, *args, **kwargs):
-        if self.executor is None and self.phase == "start" and only_django_listens():
-            nothing = Future()
-            nothing.set_result([])
-            return nothing
-        if self.executor is None and self.phase == "close":
-            return closing_threads.submit(fn, *args, **kwargs)
-        if self.executor is None:
-            self.executor = ThreadPoolExecutor(max_workers=1)
-        return self.executor.submit(fn, *args, **kwargs)
+        if self.starting and only_django_listens(request_started):
+            return nothing_to_do()
+        if self.own is None:
+            self.own = ThreadPoolExecutor(max_workers=1)
+        return self.own.submit(fn, *args, **kwargs)
+
+    def close_at_once(self, response):
+        """Close a response here if none of the project's code runs then; tell if so."""
+        is_plain = type(response).close is HttpResponseBase.close
+        if self.own or not is_plain or not only_django_listens(request_finished):
+            return False
+        response.close()
+        return True
+
+    async def close(self, response):
+        """Close a response in the request's thread, or else in one of a few for all."""
+        if self.own:
+            await sync_to_async(response.close)()
+        elif not self.close_at_once(response):
+            few = {"thread_sensitive": False, "executor": CLOSING_THREADS}
+            await sync_to_async(response.close, **few)()
 
     def release(self):
         """Let the thread end; the last thing it does is to close its connections."""
-        if self.executor is not None:
-            self.executor.submit(connections.close_all)
-            self.executor.shutdown(wait=False)
-            self.executor = None
+        if self.own is not None:
+            self.own.submit(connections.close_all)
+            self.own.shutdown(wait=False)
+            self.own = None
 
 
-def only_django_listens():
-    """Tell whether request_started has no sync receivers but Django's own.
+def only_django_listens(signal):
+    """Tell whether all receivers of a request signal are Django's own.
 
-    They look after the database connections of their thread: a new one has none.
+    They look after what the thread has opened: there is nothing without a thread.
     """
-    receivers, _ = request_started._live_receivers(ASGIHandler)
-    return all(receiver.__module__.startswith("django.") for receiver in receivers)
+    sync_receivers, async_receivers = signal._live_receivers(ASGIHandler)
+    return not async_receivers and all(
+        receiver.__module__.startswith("django.") for receiver in sync_receivers
+    )
+
+
+def nothing_to_do():
+    future = Future()
+    future.set_result([])
+    return future
+
+
+def do_nothing():
+    pass
+
+
+CLOSING_THREADS = ThreadPoolExecutor(max_workers=4, thread_name_prefix="closing")

@@ -1,5 +1,7 @@
 """A StreamingHttpResponse for async generators alone."""
 
+from inspect import isasyncgen
+
 from django.http import StreamingHttpResponse
 
 
@@ -11,6 +13,8 @@ class AsyncStreamingHttpResponse(StreamingHttpResponse):
     before the iterator has ended.
     """
 
+    # A handler that encodes str parts itself sets this: one step less for every part.
+    handler_encodes = False
     _iterators = ()
 
     def _set_streaming_content(self, value):
@@ -30,9 +34,12 @@ class AsyncStreamingHttpResponse(StreamingHttpResponse):
             "(uvicorn), or use django.http.StreamingHttpResponse with a sync generator."
         )
 
-    # The response is its own iterator: Django's would put two more async generators
-    # between the server and the view's, and leave the view's open when they are closed.
+    # Django's would put two more async generators between the server and the view's,
+    # and leave the view's open when they are closed.
     def __aiter__(self):
+        unwrapped = len(self._iterators) == 1 and isasyncgen(self._iterator)
+        if self.handler_encodes and unwrapped:
+            return self._iterator
         self.charset = self.charset  # looked up once, not for every part
         return self
 
