@@ -77,7 +77,8 @@ class Plan:
 
     @property
     def opening(self):
-        return self.streams / BURST * BURST_EVERY + 2 * self.patience
+        # Twice the time that it should take: no stream may end before all are open.
+        return 2 * (self.streams / BURST * BURST_EVERY + self.patience)
 
     @property
     def count(self):
