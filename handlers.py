@@ -14,7 +14,6 @@ from contextvars import ContextVar, copy_context
 
 import django
 from asgiref.sync import SyncToAsync, ThreadSensitiveContext, sync_to_async
-from django.core.exceptions import RequestAborted
 from django.core.handlers import asgi
 from django.core.signals import request_finished, request_started
 from django.db import connections
@@ -76,8 +75,8 @@ class ASGIHandler(asgi.ASGIHandler):
         sending = asyncio.create_task(
             super().send_response(response, send), context=context
         )
-        listening = asyncio.create_task(
-            self.cancel_on_disconnect(sending, receive), context=context
+        current_thread.get().receive_once(receive).add_done_callback(
+            lambda disconnect: sending.cancel()
         )
         try:
             await sending
@@ -86,17 +85,13 @@ class ASGIHandler(asgi.ASGIHandler):
                 asyncio.current_task().uncancel()
                 await send({"type": "http.response.body"})
         finally:
-            listening.cancel()
             # A server that stops cancels twice: its requests, then what is left.
             with suppress(asyncio.CancelledError):
                 await current_thread.get().close(response)
 
-    async def cancel_on_disconnect(self, sending, receive):
-        """Cancel a task as soon as the client has gone."""
-        try:
-            await self.listen_for_disconnect(receive)
-        except RequestAborted:
-            sending.cancel()
+    async def listen_for_disconnect(self, receive):
+        message = current_thread.get().receive_once(receive)
+        await super().listen_for_disconnect(lambda: asyncio.shield(message))
 
     @classmethod
     def chunk_bytes(cls, data):
@@ -120,6 +115,7 @@ class RequestThread(ThreadSensitiveContext, Executor):
 
     starting = True
     own = None  # the thread, from when it is needed
+    message = None
 
     async def __aenter__(self):
         await super().__aenter__()
@@ -132,7 +128,18 @@ class RequestThread(ThreadSensitiveContext, Executor):
         current_thread.reset(self.reset)
         del SyncToAsync.context_to_thread_executor[self]
         self.release()
+        if self.message:
+            self.message.cancel()
         await super().__aexit__(*exc_info)
+
+    def receive_once(self, receive):
+        """Await the message that follows the body, http.disconnect, once per request.
+
+        handle() cancels its own wait for it, which some servers take for the end.
+        """
+        if self.message is None:
+            self.message = asyncio.create_task(receive())
+        return self.message
 
     def submit(self, fn, /, *args, **kwargs):
         if self.starting and only_django_listens(request_started):
