@@ -65,8 +65,8 @@ PAGE = Engine().from_string("""<!doctype html>
     background: color-mix(in srgb, currentColor 6%, Canvas);
     font: clamp(18px, 1.8vw, 34px)/1.4 system-ui; }
   h1, p { margin: .6rem; }
-  a { color: inherit; }
-  #number { display: grid; place-content: center; height: min(40vw, 40vh);
+  a, #state { color: inherit; font-weight: bold; }
+  #number { align-content: center; height: min(40vw, 38vh);
     font: bold min(126vw / clamp(3, var(--length, 3), 13), 36vh)/1 system-ui;
     font-variant-numeric: tabular-nums; }
 </style>
@@ -74,15 +74,15 @@ PAGE = Engine().from_string("""<!doctype html>
 <p>page sent by {{ server }}, worker pid {{ pid }}</p>
 <p id="number" role="timer">…</p>
 <p><output id="state">waiting for the worker's first event</output>
-<span id="clock"></span></p>
+<span id="wait"></span></p>
 <p><a id="link" href="/" target="_blank">open another tab</a><br>under a name
 of its own: browsers open only six to nine connections to one host</p>
 <p id="log"></p>
 <noscript>The countdown needs JavaScript.</noscript>
 <script>
-  const [number, state, clock, link, log] = document.querySelectorAll("[id]");
-  const seconds = () => `${Math.round((Date.now() - since) / 1000)} s`;
-  let since = Date.now(), first, last, again = "";
+  const [number, state, wait, link, log] = document.querySelectorAll("[id]");
+  const seconds = () => `${Math.round((Date.now() - since) / 1000)}s`;
+  let since = Date.now(), last, counting, again = "";
 
   function show(what, news) {
     document.title = `${what} · {{ interface }}`;
@@ -98,24 +98,23 @@ of its own: browsers open only six to nine connections to one host</p>
     const source = new EventSource("/sse/");
     source.addEventListener("i", (event) => {
       last = JSON.parse(event.data).i;
-      first ??= last;
-      show(last, `counting ${again}from ${first}`);
+      counting ??= `counting ${again}from ${last}`;
+      show(last, counting);
       if (last > 0) return;
       source.close();  // or it would start again
       show("Blastoff!", `the stream ended after ${seconds()}`);
-      clock.remove();
     });
     source.addEventListener("error", () => {
       const cut = last ? `cut off at ${last} after ${seconds()}` : "no events";
       show(cut, `${cut}, reconnecting`);
       if (last) again = "again ";
-      first = last = null;
+      counting = last = null;
       // The browser itself retries a lost connection, but not an HTTP error.
       if (source.readyState === source.CLOSED) setTimeout(connect, 3000);
     });
   }
   connect();
-  setInterval(() => (clock.textContent = last ? "" : `· ${seconds()}`), 1000);
+  setInterval(() => wait.textContent = counting ? "" : `· ${seconds()}`, 1000);
 
   let tab = parseInt(location.hostname.slice(3)) || 1;  // tab7.localhost: 7
   const nextName = () => (link.hostname = `tab${++tab}.localhost`);
