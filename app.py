@@ -65,32 +65,32 @@ PAGE = Engine().from_string("""<!doctype html>
     background: color-mix(in srgb, currentColor 6%, Canvas);
     font: clamp(18px, 1.8vw, 34px)/1.4 system-ui; }
   h1, p { margin: .6rem; }
-  a, #state { color: inherit; font-weight: bold; }
-  #number { align-content: center; height: min(40vw, 38vh);
+  a, #now { color: inherit; font-weight: bold; }
+  #count { align-content: center; height: min(40vw, 38vh);
     font: bold min(126vw / clamp(3, var(--length, 3), 13), 36vh)/1 system-ui;
     font-variant-numeric: tabular-nums; }
 </style>
 <h1>{{ interface }}</h1>
 <p>page sent by {{ server }}, worker pid {{ pid }}</p>
-<p id="number" role="timer">…</p>
-<p><output id="state">waiting for the worker's first event</output>
+<p id="count" role="timer">…</p>
+<p><output id="now">waiting for the worker's first event</output>
 <span id="wait"></span></p>
 <p><a id="link" href="/" target="_blank">open another tab</a><br>under a name
 of its own: browsers open only six to nine connections to one host</p>
 <p id="log"></p>
 <noscript>The countdown needs JavaScript.</noscript>
 <script>
-  const [number, state, wait, link, log] = document.querySelectorAll("[id]");
+  const [count, now, wait, link, log] = document.querySelectorAll("body [id]");
   const seconds = () => `${Math.round((Date.now() - since) / 1000)}s`;
   let since = Date.now(), last, counting, again = "";
 
   function show(what, news) {
     document.title = `${what} · {{ interface }}`;
-    number.textContent = what;
-    number.style.setProperty("--length", number.textContent.length);
-    if (news === state.value) return;
-    log.insertAdjacentHTML("afterbegin", `${state.value} · ${seconds()}<br>`);
-    state.value = news;
+    count.textContent = what;
+    count.style.setProperty("--length", count.textContent.length);
+    if (news === now.value) return;
+    log.insertAdjacentHTML("afterbegin", `${now.value} · ${seconds()}<br>`);
+    now.value = news;
     since = Date.now();
   }
 
@@ -114,7 +114,7 @@ of its own: browsers open only six to nine connections to one host</p>
     });
   }
   connect();
-  setInterval(() => wait.textContent = counting ? "" : `· ${seconds()}`, 1000);
+  setInterval(() => wait.textContent = counting ? "" : `· ${seconds()}`, 100);
 
   let tab = parseInt(location.hostname.slice(3)) || 1;  // tab7.localhost: 7
   const nextName = () => (link.hostname = `tab${++tab}.localhost`);

@@ -112,7 +112,7 @@ def test_title_carries_number_and_interface(context, watch):
     with Server("run-asgi") as server:
         tab = open_tab(context, server)
         expect(number(tab)).to_have_text(DIGITS)
-        both = "[document.title, document.getElementById('number').textContent]"
+        both = "[document.title, document.getElementById('count').textContent]"
         title, value = tab.evaluate(both)
     assert title == f"{value} · ASGI"
 
@@ -137,7 +137,7 @@ def test_wsgi_second_tab_has_its_turn_after_the_cut(context, watch):
         expect(number(first)).to_have_text(DIGITS)
         with context.expect_page(timeout=60 * SECOND) as opened:
             first.get_by_role("link").click()
-            below_80 = "document.getElementById('number').textContent < 80"
+            below_80 = "document.getElementById('count').textContent < 80"
             first.wait_for_function(below_80, polling=100, timeout=40 * SECOND)
             assert context.pages == [first]
         second = opened.value
