@@ -55,99 +55,71 @@ settings.configure(
 
 PAGE = Engine().from_string("""<!doctype html>
 <html lang="en" class="{{ interface }}">
-<meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
-<title>{{ interface }}</title>
-<link rel="icon" href="data:image/svg+xml,<svg viewBox='0 0 16 16' xmlns=
-'http://www.w3.org/2000/svg'><text y='14' style='font: bold 16px sans-serif;
-fill: gray'>{{ interface.0 }}</text></svg>">
+<title>… · {{ interface }}</title>
+<link rel="icon" href="data:,">
 <style>
-  html { color-scheme: light dark; --tint: light-dark(#9a3412, #ffb27a);
-    background: color-mix(in srgb, var(--tint) 6%, Canvas);
-    font: clamp(16px, 1.5vw, 30px)/1.4 system-ui; text-align: center;
+  .WSGI { color: light-dark(#9a3412, #ffb27a); border-top: 1rem solid; }
+  .ASGI { color: light-dark(#0f5c63, #7fdbd5); border-top: 1rem dashed; }
+  html { color-scheme: light dark; text-align: center; text-wrap: balance;
+    background: color-mix(in srgb, currentColor 6%, Canvas);
+    font: clamp(18px, 1.8vw, 34px)/1.4 system-ui; }
+  h1, p { margin: .6rem; }
+  a, #now { color: inherit; font-weight: bold; }
+  #count { align-content: center; height: min(40vw, 38vh);
+    font: bold min(126vw / clamp(3, var(--length, 3), 13), 36vh)/1 system-ui;
     font-variant-numeric: tabular-nums; }
-  body { margin: 0; padding: 1rem; border-top: .8rem solid var(--tint); }
-  h1 { display: inline-block; margin: 0; padding: 0 .7em;
-    background: var(--tint); color: Canvas; }
-  .ASGI { --tint: light-dark(#0f5c63, #7fdbd5); }
-  .ASGI body { border-top-style: dashed; }
-  .ASGI h1 { border-radius: 1em; }
-  p { margin: .5rem; text-wrap: balance; }
-  a { color: var(--tint); font-size: 1.3rem; }
-  #number { height: min(36vw, 40vh); font: 700 min(34vw, 36vh)/1.1 system-ui;
-    color: var(--tint); }
-  #number.words { font-size: min(14vw, 36vh); line-height: min(36vw, 40vh); }
-  #now { font-size: 1.6rem; }
-  #log { width: fit-content; min-height: 3lh; max-height: 5lh; overflow: auto;
-    margin: 1rem auto; text-align: left; white-space: pre-line; }
 </style>
 <h1>{{ interface }}</h1>
 <p>page sent by {{ server }}, worker pid {{ pid }}</p>
-<p id="number" role="timer"></p>
-<p id="now"><span id="state" role="status"></span>
-<span id="seconds"></span></p>
+<p id="count" role="timer">…</p>
+<p><output id="now">waiting for the worker's first event</output>
+<span id="wait"></span></p>
+<p><a id="link" href="/" target="_blank">open another tab</a><br>under a name
+of its own: browsers open only six to nine connections to one host</p>
 <p id="log"></p>
-<p><a id="link" target="_blank" rel="noopener">open another tab</a><br>under
-a name of its own: browsers open only six to nine connections to one host</p>
 <noscript>The countdown needs JavaScript.</noscript>
-<script type="module">
-  const $ = (id) => document.getElementById(id);
-  const seconds = () => `${Math.floor((Date.now() - since) / 1000)}\\u00a0s`;
-  let since, first, last, again = "";
+<script>
+  const [count, now, wait, link, log] = document.querySelectorAll("body [id]");
+  const seconds = () => `${Math.round((Date.now() - since) / 1000)}s`;
+  let since = Date.now(), last, counting, again = "";
 
-  function show(what, state) {
+  function show(what, news) {
     document.title = `${what} · {{ interface }}`;
-    $("number").textContent = what;
-    $("number").className = what === last ? "" : "words";
-    const before = $("state").textContent;
-    if (state === before) return;
-    if (since) {
-      const time = since.toTimeString().slice(0, 8);
-      $("log").prepend(`${time} ${before} · ${seconds()}\\n`);
-    }
-    $("state").textContent = state;
-    $("seconds").textContent = "";
-    since = new Date();
+    count.textContent = what;
+    count.style.setProperty("--length", count.textContent.length);
+    if (news === now.value) return;
+    log.insertAdjacentHTML("afterbegin", `${now.value} · ${seconds()}<br>`);
+    now.value = news;
+    since = Date.now();
   }
 
   function connect() {
     const source = new EventSource("/sse/");
     source.addEventListener("i", (event) => {
       last = JSON.parse(event.data).i;
-      first ??= last;
-      show(last, `counting ${again}from ${first}`);
+      counting ??= `counting ${again}from ${last}`;
+      show(last, counting);
       if (last > 0) return;
       source.close();  // or it would start again
-      clearInterval(clock);
       show("Blastoff!", `the stream ended after ${seconds()}`);
     });
     source.addEventListener("error", () => {
-      if (last) {
-        show(`cut at ${last}`,
-          `cut off at ${last} after ${seconds()}, reconnecting`);
-        again = "again ";
-      } else {
-        show("no events", "the server sends no events, trying again");
-      }
-      first = last = null;
-      if (source.readyState === EventSource.CLOSED) setTimeout(connect, 3000);
+      const cut = last ? `cut off at ${last} after ${seconds()}` : "no events";
+      show(cut, `${cut}, reconnecting`);
+      if (last) again = "again ";
+      counting = last = null;
+      // The browser itself retries a lost connection, but not an HTTP error.
+      if (source.readyState === source.CLOSED) setTimeout(connect, 3000);
     });
   }
+  connect();
+  setInterval(() => wait.textContent = counting ? "" : `· ${seconds()}`, 100);
 
   let tab = parseInt(location.hostname.slice(3)) || 1;  // tab7.localhost: 7
-  function nameNextTab() {
-    $("link").href = `//tab${++tab}.localhost:${location.port}/`;
-  }
-  $("link").onclick = $("link").onauxclick = () => setTimeout(nameNextTab);
-
-  show("…", "waiting for the worker's first event");
-  const clock = setInterval(() => {
-    $("seconds").textContent = `· ${seconds()}`;
-  }, 1000);
-  nameNextTab();
-  connect();
+  const nextName = () => (link.hostname = `tab${++tab}.localhost`);
+  link.onclick = link.onauxclick = link.oncontextmenu = nextName;
 </script>
-</html>
 """)
 
 
