@@ -9,6 +9,7 @@ DEBUG=1 for Django's debug pages. `python app.py` takes management commands.
 
 import asyncio
 import json
+import math
 import os
 import sys
 import time
@@ -30,14 +31,15 @@ from responses import AsyncStreamingHttpResponse
 
 def setting(name, default, number):
     """Read a number >= 0 from the environment, or stop the server."""
-    value = os.environ.get(name, default)
+    text = os.environ.get(name, default)
     try:
-        if 0 <= number(value) < float("inf"):
-            return number(value)
+        value = number(text)
+        if 0 <= value < math.inf:
+            return value
     except ValueError:
         pass
     kind = "whole number" if number is int else "number"
-    print(f"{name}={value!r}: must be a {kind} >= 0", file=sys.stderr)
+    print(f"{name}={text!r}: must be a {kind} >= 0", file=sys.stderr)
     # gunicorn starts a dead worker again, unless it exits with 3.
     sys.exit(3)
 
@@ -123,6 +125,27 @@ of its own: browsers open only six to nine connections to one host</p>
 """)
 
 
+@cache
+def asgi_server():
+    """Name the server that has imported us; an ASGI scope does not."""
+    # gunicorn last: it can run the others as its workers.
+    for name in ("uvicorn", "hypercorn", "daphne", "granian", "gunicorn"):
+        if name in sys.modules:
+            return f"{name} {version(name)}"
+    return "unknown server"
+
+
+def page(request, interface):
+    request.get_host()  # raises DisallowedHost; there is no middleware for it
+    server = request.META.get("SERVER_SOFTWARE") or asgi_server()
+    values = {
+        "interface": interface,
+        "server": server.replace("/", " "),
+        "pid": os.getpid(),
+    }
+    return HttpResponse(PAGE.render(Context(values)))
+
+
 def event(i):
     return f"event:i\ndata: {json.dumps({'i': i})}\n\n"
 
@@ -139,35 +162,14 @@ async def acountdown():
         await asyncio.sleep(TICK)  # the worker serves others
 
 
-@cache
-def asgi_server():
-    """Name the server that has imported us; an ASGI scope does not."""
-    # gunicorn last: it can run the others as its workers.
-    for name in ("uvicorn", "hypercorn", "daphne", "granian", "gunicorn"):
-        if name in sys.modules:
-            return f"{name} {version(name)}"
-    return "unknown"
-
-
-def page(request, interface):
-    request.get_host()  # raises DisallowedHost; there is no middleware for it
-    server = request.META.get("SERVER_SOFTWARE") or asgi_server()
-    values = {
-        "interface": interface,
-        "server": server.replace("/", " "),
-        "pid": os.getpid(),
-    }
-    return HttpResponse(PAGE.render(Context(values)))
-
-
 def event_stream(request, response_class, events):
-    request.get_host()
+    request.get_host()  # as above
     headers = {
         "Content-Type": "text/event-stream",
         "Cache-Control": "no-cache",
         "X-Accel-Buffering": "no",
     }
-    if request.method == "HEAD":
+    if request.method == "HEAD":  # a server would run the whole countdown
         return HttpResponse(headers=headers)
     return response_class(events, headers=headers)
 
@@ -192,6 +194,7 @@ async def asse(request):
     return event_stream(request, AsyncStreamingHttpResponse, acountdown())
 
 
+# The other interface's generator, in Django's own response: it is buffered.
 @require_safe
 def swapped(request):
     return event_stream(request, StreamingHttpResponse, acountdown())
@@ -212,6 +215,7 @@ urlpatterns = [
 class AsyncRequest(ASGIRequest):
     """The same URLs, answered by the async views."""
 
+    # Django asks a request for its urlconf first, then settings.ROOT_URLCONF.
     urlconf = (
         path("", aindex),
         path("sse/", asse),
