@@ -1,4 +1,7 @@
-"""A StreamingHttpResponse for async generators alone."""
+"""A StreamingHttpResponse for async generators alone; in an async view:
+
+return AsyncStreamingHttpResponse(events(), content_type="text/event-stream")
+"""
 
 from inspect import isasyncgen
 

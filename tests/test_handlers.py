@@ -407,6 +407,24 @@ async def test_server_that_cancels_twice(our_handler):
     assert await stream.receive_output() == {"type": "http.response.body"}
 
 
+async def test_receive_is_called_once_after_the_body(handler):
+    """gunicorn's ASGI worker takes a cancelled call for the end of the connection."""
+    calls = []
+
+    async def counted(scope, receive, send):
+        def receive_counted():
+            calls.append("receive")
+            return receive()
+
+        await handler(scope, receive_counted, send)
+
+    stream = await open_stream(counted, "/stream/endless/?wait")
+    await asyncio.sleep(0.05)
+    assert calls == ["receive"] * 2
+    await stream.send_input({"type": "http.disconnect"})
+    await stream.wait()
+
+
 async def test_open_streams_hold_no_thread(our_handler):
     await get(our_handler, "/stream/")  # starts the thread that closes responses
     before = threading.active_count()

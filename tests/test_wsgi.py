@@ -1,7 +1,9 @@
 """The WSGI half on real gunicorn: one stream holds the worker."""
 
 import asyncio
+import re
 import time
+from datetime import datetime
 
 import httpx
 import pytest
@@ -47,6 +49,24 @@ async def test_stream_is_cut_after_30_seconds():
     assert "WORKER TIMEOUT" in log
     assert first(two, "page").at > cut.at
     assert numbers(two)[:2] == [100, 99]
+
+
+async def test_worker_times_out_every_31_seconds():
+    with Server("run-wsgi") as server:
+        tab = asyncio.create_task(browse(server.url, 1, lambda record: None))
+        async with asyncio.timeout(100):
+            while len(timeouts(server)) < 2:
+                await asyncio.sleep(0.5)
+        tab.cancel()
+        first, second = timeouts(server)
+    # The browser's three seconds before it reconnects come on top.
+    assert 30 <= (second - first).total_seconds() <= 42
+
+
+def timeouts(server):
+    """The times of the worker timeouts in the server's log."""
+    found = re.findall(r"\[(.{19}) .*WORKER TIMEOUT", server.log())
+    return [datetime.fromisoformat(time) for time in found]
 
 
 async def test_threads_let_four_streams_pass_30_seconds_while_a_fifth_waits():

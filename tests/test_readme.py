@@ -1,0 +1,95 @@
+"""README.md cannot drift: what it names exists, and what it tells to run runs."""
+
+import re
+import signal
+import subprocess
+import sys
+from textwrap import indent
+
+import httpx
+import pytest
+from harness import ROOT, clean_environment, free_port, signal_group, wait_for_port
+
+README = (ROOT / "README.md").read_text()
+MAKEFILE = (ROOT / "Makefile").read_text()
+EXCERPTS = re.findall(r"```python (\S+)\n(.*?)```", README, re.DOTALL)
+COMMANDS = [
+    re.sub(r"\s+#.*", "", line)
+    for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+    for line in block.splitlines()
+]
+SERVERS = [command for command in COMMANDS if re.search("run-|runserver|/", command)]
+
+
+@pytest.mark.parametrize(("name", "excerpt"), EXCERPTS)
+def test_excerpt_stands_in_its_file(name, excerpt):
+    text = (ROOT / name).read_text()
+    assert any(indent(excerpt, " " * columns) in text for columns in (0, 4))
+
+
+def test_every_code_block_is_checked():
+    kinds = set(re.findall(r"^```(.+)$", README, re.MULTILINE))
+    assert kinds == {"sh", "nginx", "text", *(f"python {name}" for name, _ in EXCERPTS)}
+
+
+@pytest.mark.parametrize("link", re.findall(r"\]\(([^)\s]+)\)", README))
+def test_link_resolves(link):
+    if link.startswith("#"):
+        headings = re.findall(r"^#+ (.*)$", README, re.MULTILINE)
+        assert link[1:] in [heading.lower().replace(" ", "-") for heading in headings]
+    else:
+        assert (ROOT / link).exists()
+
+
+@pytest.mark.parametrize(
+    "name", sorted(set(re.findall(r"`(test_\w+\.py(?:::\w+)?)`", README)))
+)
+def test_test_exists(name):
+    file, _, function = name.partition("::")
+    text = (ROOT / "tests" / file).read_text()
+    assert not function or re.search(rf"^(async )?def {function}\(", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("target", sorted(set(re.findall(r"\bmake ([a-z-]+)", README))))
+def test_target_exists(target):
+    assert re.search(rf"^{target}:", MAKEFILE, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    "variable", sorted(set(re.findall(r"\b([A-Z_]{3,})=", README)))
+)
+def test_variable_exists(variable):
+    code = MAKEFILE + "".join(path.read_text() for path in ROOT.glob("**/*.py"))
+    assert re.search(rf"\b{variable}\b", code)
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c not in SERVERS])
+def test_command_is_run_by_ci(command):
+    lines = (ROOT / ".ci" / "run").read_text().splitlines()
+    assert command in [line.strip() for line in lines]
+
+
+@pytest.mark.parametrize("command", SERVERS)
+def test_command_starts_a_server(command):
+    """Each is run as it stands, but on a free port and in the tests' environment."""
+    port = str(free_port())
+    command = re.sub(r"\b80\d\d\b", port, command).replace(".venv", sys.prefix)
+    process = subprocess.Popen(
+        ["sh", "-c", command],
+        cwd=ROOT,
+        env=clean_environment() | {"PORT": port, "VENV": sys.prefix, "MAKEFLAGS": "e"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        wait_for_port(int(port))
+        url = f"http://127.0.0.1:{port}/sse/"
+        with httpx.stream("GET", url, timeout=20) as response:
+            first = 10 if command.startswith("COUNT=10 ") else 100
+            chunks = response.iter_text()
+            for number in (first, first - 1):
+                assert next(chunks) == f'event:i\ndata: {{"i": {number}}}\n\n'
+    finally:
+        signal_group(process, signal.SIGKILL)
+        process.wait()
