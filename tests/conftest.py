@@ -29,8 +29,15 @@ def anyio_backend():
     return "asyncio"
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture
 def database():
+    """The connections that this test opens and closes."""
+    CountedConnection.opened = CountedConnection.closed = 0
+    return CountedConnection
+
+
+@pytest.fixture(scope="session", autouse=True)
+def settings_with_database():
     """Give the app, which has none, a database for the tests of handlers.py."""
     from django.conf import settings
 
@@ -44,4 +51,4 @@ def database():
                 "OPTIONS": {"factory": CountedConnection},
             }
         }
-        yield CountedConnection
+        yield

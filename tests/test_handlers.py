@@ -229,8 +229,8 @@ async def open_stream(handler, url):
     """Start a stream; return when its first part has come."""
     communicator = open_request(handler, url)
     await communicator.send_input({"type": "http.request"})
-    assert (await communicator.receive_output())["status"] == 200
-    assert (await communicator.receive_output())["more_body"]
+    assert (await communicator.receive_output(5))["status"] == 200
+    assert (await communicator.receive_output(5))["more_body"]
     return communicator
 
 
@@ -256,10 +256,8 @@ async def test_sync_view_runs_outside_the_event_loop(handler):
 )
 @pytest.mark.filterwarnings("ignore:StreamingHttpResponse must consume synchronous")
 async def test_connections_are_closed(handler, database, url):
-    before = database.opened
     await get(handler, url)
-    await until(lambda: database.opened == database.closed)
-    assert database.opened > before
+    await until(lambda: 0 < database.opened == database.closed)
 
 
 async def test_connections_are_closed_when_the_client_leaves(handler, database):
@@ -268,16 +266,14 @@ async def test_connections_are_closed_when_the_client_leaves(handler, database):
     await until(lambda: "queried" in events)
     await communicator.send_input({"type": "http.disconnect"})
     await communicator.wait(5)
-    await until(lambda: database.opened == database.closed)
+    await until(lambda: 0 < database.opened == database.closed)
 
 
 async def test_open_stream_holds_no_connection(our_handler, database):
-    before = database.opened
     stream = await open_stream(our_handler, "/stream/endless/?wait")
-    await until(lambda: database.opened == database.closed)
-    assert database.opened > before
+    await until(lambda: 0 < database.opened == database.closed)
     await stream.send_input({"type": "http.disconnect"})
-    await stream.wait()
+    await stream.wait(5)
 
 
 @pytest.mark.parametrize(
@@ -294,7 +290,7 @@ async def test_signals_are_sent_once_when_the_client_leaves(handler, signals):
     stream = await open_stream(handler, "/stream/endless/?wait")
     assert signals == ["started"]
     await stream.send_input({"type": "http.disconnect"})
-    await stream.wait()
+    await stream.wait(5)
     assert signals == ["started", "finished"]
 
 
@@ -341,7 +337,7 @@ async def test_view_is_cancelled_when_the_client_leaves(handler, signals):
     await communicator.send_input({"type": "http.request"})
     await until(lambda: "waiting" in events)
     await communicator.send_input({"type": "http.disconnect"})
-    await communicator.wait()
+    await communicator.wait(5)
     assert events == ["waiting", "cancelled"]
     assert signals == ["started", "finished"]
     assert await communicator.receive_nothing()
@@ -371,7 +367,7 @@ async def test_generator_has_the_context_and_the_request_of_its_view(handler):
 async def test_generator_that_fails(handler):
     stream = await open_stream(handler, "/stream/broken/")
     with pytest.raises(ValueError, match="on purpose"):
-        await stream.wait()
+        await stream.wait(5)
 
 
 @pytest.mark.parametrize("url", ["/stream/endless/", "/stream/endless/?wait"])
@@ -379,7 +375,7 @@ async def test_generator_is_closed_when_the_client_leaves(handler, url):
     stream = await open_stream(handler, url)
     assert events == []
     await stream.send_input({"type": "http.disconnect"})
-    await stream.wait()
+    await stream.wait(5)
     assert events == ["generator closed"]
 
 
@@ -389,7 +385,7 @@ async def test_server_that_cancels_gets_the_end_of_the_body(our_handler, signals
     stream.future.cancel()
     await stream.future
     assert events == ["generator closed"]
-    assert await stream.receive_output() == {"type": "http.response.body"}
+    assert await stream.receive_output(5) == {"type": "http.response.body"}
     assert signals == ["started", "finished"]
     await until(lambda: asyncio.all_tasks() == others)
 
@@ -404,7 +400,7 @@ async def test_server_that_cancels_twice(our_handler):
         task.cancel()
     await stream.future
     assert events == ["generator closed"]
-    assert await stream.receive_output() == {"type": "http.response.body"}
+    assert await stream.receive_output(5) == {"type": "http.response.body"}
 
 
 async def test_receive_is_called_once_after_the_body(handler):
@@ -422,28 +418,27 @@ async def test_receive_is_called_once_after_the_body(handler):
     await asyncio.sleep(0.05)
     assert calls == ["receive"] * 2
     await stream.send_input({"type": "http.disconnect"})
-    await stream.wait()
+    await stream.wait(5)
 
 
 async def test_open_streams_hold_no_thread(our_handler):
-    await get(our_handler, "/stream/")  # starts the thread that closes responses
-    before = threading.active_count()
+    before = set(threading.enumerate())
     streams = [await open_stream(our_handler, "/stream/endless/?wait") for _ in "abcde"]
-    await until(lambda: threading.active_count() <= before)
+    await until(lambda: set(threading.enumerate()) <= before)
     for stream in streams:
         await stream.send_input({"type": "http.disconnect"})
-        await stream.wait()
+        await stream.wait(5)
 
 
 async def test_django_holds_a_thread_for_each_stream():
     """The reason for handlers.py; when this fails, Django no longer needs it."""
     handler = new_handler(asgi.ASGIHandler)
-    before = threading.active_count()
+    before = set(threading.enumerate())
     streams = [await open_stream(handler, "/stream/endless/?wait") for _ in "abcde"]
-    assert threading.active_count() >= before + len(streams)
+    assert len(set(threading.enumerate()) - before) >= len(streams)
     for stream in streams:
         await stream.send_input({"type": "http.disconnect"})
-        await stream.wait()
+        await stream.wait(5)
 
 
 def sync_middleware(get_response):
@@ -482,7 +477,7 @@ async def test_middleware(handler_class, name, database):
     shouts = name == "async_middleware"
     assert body == ("FIRST FR BODY 1" if shouts else "first fr body 1")
     assert events == ["generator closed"]
-    await until(lambda: database.opened == database.closed)
+    await until(lambda: 0 < database.opened == database.closed)
 
 
 async def test_middleware_does_not_keep_the_generator_open():
@@ -491,20 +486,20 @@ async def test_middleware_does_not_keep_the_generator_open():
         handler = new_handler(handlers.ASGIHandler)
     stream = await open_stream(handler, "/stream/endless/")
     await stream.send_input({"type": "http.disconnect"})
-    await stream.wait()
+    await stream.wait(5)
     assert events == ["generator closed"]
 
 
 async def test_refuses_other_protocols(handler):
     communicator = ApplicationCommunicator(handler, {"type": "websocket"})
     with pytest.raises(ValueError, match="only handle ASGI/HTTP connections"):
-        await communicator.wait()
+        await communicator.wait(5)
 
 
 async def test_client_that_leaves_before_its_request_is_complete(handler, signals):
     communicator = open_request(handler, "/thread/", "POST")
     await communicator.send_input({"type": "http.disconnect"})
-    await communicator.wait()
+    await communicator.wait(5)
     assert signals == []
 
 
