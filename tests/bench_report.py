@@ -106,7 +106,8 @@ def draw(axes, figures, title, value):
     for name, style in zip(names, STYLES, strict=True):
         mine = [f for f in figures if f.contestant == name]
         x, y = [f.streams for f in mine], [value(f) for f in mine]
-        axes.loglog(x, y, label=name, **style)
+        # The first contestant lies on top where the lines meet.
+        axes.loglog(x, y, label=name, zorder=9 - len(axes.lines), **style)
     axes.set(title=title, xlabel="streams asked for")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter("{x:,g}")

@@ -25,6 +25,7 @@ from responses import AsyncStreamingHttpResponse
 
 language = ContextVar("language")
 events = []
+generators = []  # keeps them from being closed because nobody refers to them
 
 
 def query():
@@ -118,7 +119,29 @@ async def endless_view(request):
             events.append("generator closed")
 
     await sync_to_async(query)()
-    return AsyncStreamingHttpResponse(generator())
+    generators.append(generator())
+    return AsyncStreamingHttpResponse(generators[-1])
+
+
+async def latin_view(request):
+    async def generator():
+        yield "é"
+
+    return AsyncStreamingHttpResponse(
+        generator(), content_type="text/plain; charset=latin-1"
+    )
+
+
+class ThreadResponse(HttpResponse):
+    """A response that does something of its own when it is closed."""
+
+    def close(self):
+        super().close()
+        events.append(threading.get_ident())
+
+
+async def closing_view(request):
+    return ThreadResponse("closed in a thread")
 
 
 async def broken_stream_view(request):
@@ -155,6 +178,8 @@ class Request(asgi.ASGIRequest):
         path("cancelled/", cancelled_view),
         path("stream/", stream_view),
         path("stream/endless/", endless_view),
+        path("stream/latin/", latin_view),
+        path("closing/", closing_view),
         path("stream/broken/", broken_stream_view),
         path("background/", background_view),
     )
@@ -230,7 +255,9 @@ async def open_stream(handler, url):
     communicator = open_request(handler, url)
     await communicator.send_input({"type": "http.request"})
     assert (await communicator.receive_output(5))["status"] == 200
-    assert (await communicator.receive_output(5))["more_body"]
+    part = await communicator.receive_output(5)
+    assert isinstance(part["body"], bytes)
+    assert part["more_body"]
     return communicator
 
 
@@ -310,6 +337,40 @@ async def test_receiver_runs_in_the_thread_of_the_view(handler):
     assert threads == [int(thread), int(thread)]
 
 
+@pytest.mark.parametrize("url", ["/closing/", "/stream/endless/?wait"])
+async def test_receivers_run_outside_the_event_loop(handler, url):
+    threads = []
+
+    def receiver(**kwargs):
+        threads.append(threading.get_ident())
+
+    request_finished.connect(receiver)
+    try:
+        stream = open_request(handler, url)
+        await stream.send_input({"type": "http.request"})
+        await stream.receive_output(5)
+        await stream.send_input({"type": "http.disconnect"})
+        await until(lambda: threads)
+    finally:
+        request_finished.disconnect(receiver)
+    assert threading.get_ident() not in threads
+    await stream.wait(5)
+
+
+async def test_response_with_an_own_close_is_closed_outside_the_event_loop(handler):
+    assert await get(handler, "/closing/") == (200, "closed in a thread")
+    assert len(events) == 1
+    assert events != [threading.get_ident()]
+
+
+async def test_stream_in_another_charset(handler):
+    stream = open_request(handler, "/stream/latin/")
+    await stream.send_input({"type": "http.request"})
+    await stream.receive_output(5)
+    assert (await stream.receive_output(5))["body"] == "é".encode("latin-1")
+    await stream.wait(5)
+
+
 async def test_sync_iterator_runs_in_the_thread_of_the_view(handler):
     with pytest.warns(Warning, match="must consume synchronous iterators"):
         assert await get(handler, "/iterator/") == (200, "1True " * 3)
@@ -375,8 +436,8 @@ async def test_generator_is_closed_when_the_client_leaves(handler, url):
     stream = await open_stream(handler, url)
     assert events == []
     await stream.send_input({"type": "http.disconnect"})
+    await until(lambda: events == ["generator closed"])
     await stream.wait(5)
-    assert events == ["generator closed"]
 
 
 async def test_server_that_cancels_gets_the_end_of_the_body(our_handler, signals):
@@ -390,17 +451,16 @@ async def test_server_that_cancels_gets_the_end_of_the_body(our_handler, signals
     await until(lambda: asyncio.all_tasks() == others)
 
 
-async def test_server_that_cancels_twice(our_handler):
+async def test_server_that_cancels_twice(our_handler, signals):
     """As uvicorn does: first its requests, then whatever is left in the loop."""
     others = asyncio.all_tasks()
     stream = await open_stream(our_handler, "/stream/endless/?wait")
     stream.future.cancel()
-    await asyncio.sleep(0)
+    assert await stream.receive_output(5) == {"type": "http.response.body"}
     for task in asyncio.all_tasks() - others:
         task.cancel()
     await stream.future
     assert events == ["generator closed"]
-    assert await stream.receive_output(5) == {"type": "http.response.body"}
 
 
 async def test_receive_is_called_once_after_the_body(handler):
@@ -484,10 +544,31 @@ async def test_middleware_does_not_keep_the_generator_open():
     events.clear()
     with override_settings(MIDDLEWARE=[f"{__name__}.async_middleware"]):
         handler = new_handler(handlers.ASGIHandler)
-    stream = await open_stream(handler, "/stream/endless/")
+    stream = await open_stream(writing_slowly(handler), "/stream/endless/")
     await stream.send_input({"type": "http.disconnect"})
+    await until(lambda: events == ["generator closed"])
     await stream.wait(5)
-    assert events == ["generator closed"]
+
+
+def writing_slowly(application):
+    """The application on a server that takes its time to write each part."""
+
+    async def slow(scope, receive, send):
+        async def send_slowly(message):
+            await send(message)
+            if message.get("more_body"):
+                await asyncio.sleep(60)
+
+        await application(scope, receive, send_slowly)
+
+    return slow
+
+
+async def test_generator_is_closed_while_a_part_is_written(handler):
+    stream = await open_stream(writing_slowly(handler), "/stream/endless/")
+    await stream.send_input({"type": "http.disconnect"})
+    await until(lambda: events == ["generator closed"])
+    await stream.wait(5)
 
 
 async def test_refuses_other_protocols(handler):
