@@ -14,7 +14,7 @@ from harness import ROOT, Server, free_port
 from playwright.sync_api import expect, sync_playwright
 
 SECOND = 1000  # Playwright counts in milliseconds
-# gunicorn before 26 writes an error page into the stream that it cuts.
+# How Chromium complains about a cut depends on the version of gunicorn.
 CUT = ("net::ERR_INCOMPLETE_CHUNKED_ENCODING", "net::ERR_INVALID_CHUNKED_ENCODING")
 AWAY = "net::ERR_CONNECTION_REFUSED"
 DIGITS = re.compile(r"^\d+$")
