@@ -1,4 +1,4 @@
-"""gunicorn's settings that have no command line option."""
+"""gunicorn's server hooks, which have no command line option."""
 
 import os
 

@@ -49,7 +49,7 @@ bench: $(VENV)/.bench ## what an open stream costs, beside Django's own handler 
 	@$(BIN)/python tests/bench.py
 
 clean: ## the folder as it was cloned
-	rm -rf .venv* .pytest_cache .ruff_cache __pycache__ tests/__pycache__
+	rm -rf .venv* .ruff_cache __pycache__ tests/__pycache__ tests/.pytest_cache
 
 # gunicorn takes an IPv6 address in brackets, uvicorn without.
 BIND = $(if $(findstring :,$(HOST)),[$(HOST)],$(HOST)):$(PORT)
@@ -63,7 +63,7 @@ family = socket.AF_INET6 if ":" in host else socket.AF_INET
 try:
     socket.create_server((host, int(port)), family=family).close()
 except (OSError, OverflowError, ValueError) as error:
-    sys.exit(f"HOST={host} PORT={port}: {error}: try make {target} PORT=8080")
+    sys.exit(f"HOST={host} PORT={port}: {error}: try make {target} PORT=8080, or another HOST")
 endef
 export PREFLIGHT
 

@@ -215,7 +215,8 @@ urlpatterns = [
 class AsyncRequest(ASGIRequest):
     """The same URLs, answered by the async views."""
 
-    # Django asks a request for its urlconf first, then settings.ROOT_URLCONF.
+    # Django asks a request for its urlconf before settings.ROOT_URLCONF, and
+    # keeps the resolver by its hash: hence a tuple.
     urlconf = (
         path("", aindex),
         path("sse/", asse),

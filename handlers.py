@@ -20,6 +20,7 @@ from django.db import connections
 from django.http.response import HttpResponse, HttpResponseBase
 
 current_thread = ContextVar("current_thread")
+CLOSING_THREADS = ThreadPoolExecutor(max_workers=4, thread_name_prefix="closing")
 to_bytes = HttpResponse(charset="utf-8").make_bytes
 
 
@@ -39,7 +40,7 @@ class ASGIHandler(asgi.ASGIHandler):
     """
 
     async def __call__(self, scope, receive, send):
-        async with RequestThread():
+        async with RequestThread(self.__class__):
             try:
                 await super().__call__(scope, receive, send)
             except Handled as handled:
@@ -51,13 +52,15 @@ class ASGIHandler(asgi.ASGIHandler):
             if stream:
                 await self.stream(*stream, receive, send)
 
+    def create_request(self, scope, body_file):
+        current_thread.get().starting = False
+        return super().create_request(scope, body_file)
+
     async def run_get_response(self, request):
-        thread = current_thread.get()
-        thread.starting = False
         response = await super().run_get_response(request)
         if response.streaming and response.is_async:
-            thread.release()
-            # Django 6.1 closes the body after handle(); the generator may read it yet.
+            current_thread.get().release()
+            # Django 6.1 closes the body after handle(); the generator may read it.
             body = request._stream
             response._resource_closers.append(body.close)
             body.close = do_nothing
@@ -83,9 +86,11 @@ class ASGIHandler(asgi.ASGIHandler):
         except asyncio.CancelledError:
             if asyncio.current_task().cancelling():
                 asyncio.current_task().uncancel()
-                await send({"type": "http.response.body"})
+                # An event stream may end anywhere; a download that is cut must look so.
+                if response.get("Content-Type", "").startswith("text/event-stream"):
+                    await send({"type": "http.response.body"})
         finally:
-            # A server that stops cancels twice: its requests, then what is left.
+            # uvicorn cancels twice when it stops: its requests, then what is left.
             with suppress(asyncio.CancelledError):
                 await current_thread.get().close(response)
 
@@ -102,20 +107,28 @@ class ASGIHandler(asgi.ASGIHandler):
         return super().chunk_bytes(data)
 
 
-class Handled(Exception):
-    """Leave handle(), with the stream that goes on without it, if there is one."""
+class Handled(BaseException):
+    """Leave handle(), with the stream that goes on without it, if there is one.
+
+    No Exception: error trackers wrap Django's handler, and would report each.
+    """
 
 
 class RequestThread(ThreadSensitiveContext, Executor):
     """Run the sync code of one request in a thread that lasts no longer than needed.
 
-    As under Django's handler, all of the project's code runs in the same thread, and in
-    no other request's. Django's own receivers of the request signals don't need it.
+    As under Django's handler, the views and middleware of a request share a thread with
+    no other request. A stream that goes on gets a new one when it calls sync code, and
+    without one it is closed in CLOSING_THREADS.
     """
 
     starting = True
     own = None  # the thread, from when it is needed
     message = None
+
+    def __init__(self, handler_class):
+        super().__init__()
+        self.handler_class = handler_class
 
     async def __aenter__(self):
         await super().__aenter__()
@@ -133,16 +146,16 @@ class RequestThread(ThreadSensitiveContext, Executor):
         await super().__aexit__(*exc_info)
 
     def receive_once(self, receive):
-        """Await the message that follows the body, http.disconnect, once per request.
+        """Return the task that waits for http.disconnect: the same in all of a request.
 
-        handle() cancels its own wait for it, which some servers take for the end.
+        handle() cancels its own wait, which gunicorn's ASGI worker takes for the end.
         """
         if self.message is None:
-            self.message = asyncio.create_task(receive())
+            self.message = asyncio.ensure_future(receive())
         return self.message
 
     def submit(self, fn, /, *args, **kwargs):
-        if self.starting and only_django_listens(request_started):
+        if self.starting and self.only_django_listens(request_started):
             return nothing_to_do()
         if self.own is None:
             self.own = ThreadPoolExecutor(max_workers=1)
@@ -151,7 +164,8 @@ class RequestThread(ThreadSensitiveContext, Executor):
     def close_at_once(self, response):
         """Close a response here if none of the project's code runs then; tell if so."""
         is_plain = type(response).close is HttpResponseBase.close
-        if self.own or not is_plain or not only_django_listens(request_finished):
+        at_once = is_plain and self.only_django_listens(request_finished)
+        if self.own or not at_once:
             return False
         response.close()
         return True
@@ -161,8 +175,20 @@ class RequestThread(ThreadSensitiveContext, Executor):
         if self.own:
             await sync_to_async(response.close)()
         elif not self.close_at_once(response):
-            few = {"thread_sensitive": False, "executor": CLOSING_THREADS}
-            await sync_to_async(response.close, **few)()
+            close = sync_to_async(
+                response.close, thread_sensitive=False, executor=CLOSING_THREADS
+            )
+            await close()
+
+    def only_django_listens(self, signal):
+        """Tell whether all receivers of a request signal are Django's own.
+
+        They look after what the thread has opened: there is nothing without a thread.
+        """
+        sync_receivers, async_receivers = signal._live_receivers(self.handler_class)
+        return not async_receivers and all(
+            receiver.__module__.startswith("django.") for receiver in sync_receivers
+        )
 
     def release(self):
         """Let the thread end; the last thing it does is to close its connections."""
@@ -170,17 +196,6 @@ class RequestThread(ThreadSensitiveContext, Executor):
             self.own.submit(connections.close_all)
             self.own.shutdown(wait=False)
             self.own = None
-
-
-def only_django_listens(signal):
-    """Tell whether all receivers of a request signal are Django's own.
-
-    They look after what the thread has opened: there is nothing without a thread.
-    """
-    sync_receivers, async_receivers = signal._live_receivers(ASGIHandler)
-    return not async_receivers and all(
-        receiver.__module__.startswith("django.") for receiver in sync_receivers
-    )
 
 
 def nothing_to_do():
@@ -191,6 +206,3 @@ def nothing_to_do():
 
 def do_nothing():
     pass
-
-
-CLOSING_THREADS = ThreadPoolExecutor(max_workers=4, thread_name_prefix="closing")

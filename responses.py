@@ -1,6 +1,8 @@
-"""A StreamingHttpResponse for async generators alone; in an async view:
+"""A StreamingHttpResponse for async generators alone.
 
-return AsyncStreamingHttpResponse(events(), content_type="text/event-stream")
+In an async view:
+
+    return AsyncStreamingHttpResponse(events(), content_type="text/event-stream")
 """
 
 from inspect import isasyncgen
@@ -37,8 +39,8 @@ class AsyncStreamingHttpResponse(StreamingHttpResponse):
             "(uvicorn), or use django.http.StreamingHttpResponse with a sync generator."
         )
 
-    # Django's would put two more async generators between the server and the view's,
-    # and leave the view's open when they are closed.
+    # Django's __aiter__ would put two more async generators between the
+    # server and the view's, and leave the view's open when they are closed.
     def __aiter__(self):
         unwrapped = len(self._iterators) == 1 and isasyncgen(self._iterator)
         if self.handler_encodes and unwrapped:

@@ -92,7 +92,8 @@ def plot(figures, path):
             ncols=3,
             frameon=False,
         )
-        figure.savefig(path, format="svg", transparent=True)
+        nothing = {"Date": None, "Creator": None}
+        figure.savefig(path, format="svg", transparent=True, metadata=nothing)
 
 
 def megabytes(f):

@@ -120,7 +120,8 @@ async def endless_view(request):
 
     await sync_to_async(query)()
     generators.append(generator())
-    return AsyncStreamingHttpResponse(generators[-1])
+    content_type = request.GET.get("type", "text/event-stream")
+    return AsyncStreamingHttpResponse(generators[-1], content_type=content_type)
 
 
 async def latin_view(request):
@@ -230,7 +231,7 @@ def open_request(handler, url, method="GET", headers=()):
         "http_version": "1.1",
         "method": method,
         "path": url,
-        "query_string": query_string.encode(),
+        "query_string": query_string.encode("latin-1"),
         "headers": [(b"host", b"localhost"), *headers],
     }
     return ApplicationCommunicator(handler, scope)
@@ -449,6 +450,29 @@ async def test_server_that_cancels_gets_the_end_of_the_body(our_handler, signals
     assert await stream.receive_output(5) == {"type": "http.response.body"}
     assert signals == ["started", "finished"]
     await until(lambda: asyncio.all_tasks() == others)
+
+
+async def test_download_that_the_server_cancels_does_not_look_complete(our_handler):
+    stream = await open_stream(our_handler, "/stream/endless/?wait&type=text/plain")
+    stream.future.cancel()
+    await stream.future
+    assert events == ["generator closed"]
+    assert await stream.receive_nothing()
+
+
+async def test_request_that_cannot_be_built_is_finished(handler):
+    finished = []
+
+    def receiver(**kwargs):
+        finished.append(threading.get_ident())
+
+    request_finished.connect(receiver)
+    try:
+        assert (await get(handler, "/thread/?\xff"))[0] == 400
+    finally:
+        request_finished.disconnect(receiver)
+    assert len(finished) == 1
+    assert finished != [threading.get_ident()]
 
 
 async def test_server_that_cancels_twice(our_handler, signals):
