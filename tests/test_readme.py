@@ -16,7 +16,7 @@ EXCERPTS = re.findall(r"```python (\S+)\n(.*?)```", README, re.DOTALL)
 COMMANDS = [
     re.sub(r"\s+#.*", "", line)
     for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
-    for line in block.splitlines()
+    for line in block.replace("\\\n    ", "").splitlines()
 ]
 SERVERS = [command for command in COMMANDS if re.search("run-|runserver|/", command)]
 
