@@ -16,6 +16,11 @@ from playwright.sync_api import expect, sync_playwright
 SECOND = 1000  # Playwright counts in milliseconds
 # How Chromium complains about a cut depends on the version of gunicorn.
 CUT = ("net::ERR_INCOMPLETE_CHUNKED_ENCODING", "net::ERR_INVALID_CHUNKED_ENCODING")
+RECORD_TITLES = """
+    titles = [];
+    new MutationObserver(() => titles.push(document.title))
+        .observe(document.querySelector("title"), {childList: true});
+"""
 AWAY = "net::ERR_CONNECTION_REFUSED"
 DIGITS = re.compile(r"^\d+$")
 
@@ -136,22 +141,24 @@ def test_wsgi_second_tab_has_its_turn_after_the_cut(context, watch):
     with Server("run-wsgi", GUNICORN_CMD_ARGS="--log-level debug") as server:
         first = open_tab(context, server)
         expect(number(first)).to_have_text(DIGITS)
+        first.evaluate(RECORD_TITLES)
         with context.expect_page(timeout=60 * SECOND) as opened:
             first.get_by_role("link").click()
             below_80 = "document.getElementById('count').textContent < 80"
             first.wait_for_function(below_80, polling=100, timeout=40 * SECOND)
             assert context.pages == [first]
         second = opened.value
-        expect(state(second)).to_have_text("counting from 100")
-        expect(first.locator("#wait")).to_have_text(re.compile(r"^· \d+s$"))
-        number_cut, after = map(int, re.findall(r"\d+", state(first).inner_text()))
-        assert first.title() == f"cut off at {number_cut} after {after}s · WSGI"
+        # On a slow machine the first reconnects before the second asks for its stream.
+        expect(state(second)).to_have_text("counting from 100", timeout=50 * SECOND)
+        cut = re.search(r"cut off at (\d+) after (\d+)s", first.inner_text("body"))
+        number_cut, after = map(int, cut.groups())
+        assert f"{cut[0]} · WSGI" in first.evaluate("titles")
         assert abs(number_cut - 70) <= 2
         assert abs(after - 30) <= 2
         timing = "performance.getEntriesByType('navigation')[0].responseStart"
         assert second.evaluate(timing) > 20 * SECOND
         held, turn = ["GET /", "GET /sse/", "WORKER TIMEOUT"], ["GET /", "GET /sse/"]
-        assert requests(server) == held + turn
+        assert requests(server)[:5] == held + turn
 
 
 def test_wsgi_counts_again_after_the_cut(context, watch):
