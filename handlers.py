@@ -118,8 +118,8 @@ class RequestThread(ThreadSensitiveContext, Executor):
     """Run the sync code of one request in a thread that lasts no longer than needed.
 
     As under Django's handler, the views and middleware of a request share a thread with
-    no other request. A stream that goes on gets a new one when it calls sync code; if it
-    has none at its end, one of CLOSING_THREADS closes it, or the event loop at once.
+    no other request. A stream that goes on gets a new one when it calls sync code; if
+    it has none at its end, the event loop closes it, or one of CLOSING_THREADS.
     """
 
     starting = True
