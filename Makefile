@@ -3,8 +3,9 @@ PYTHON = python3
 VENV = .venv
 # Not from the environment: conda has a HOST of its own there.
 HOST = 127.0.0.1
+WORKERS = 1
 BIN = $(VENV)/bin
-# What uvicorn serves; `make bench` has others in tests/contestants.py.
+# What uvicorn serves; `make bench` has others in tests/tools/foundations.py.
 ASGI = app:asgi_application
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
@@ -17,18 +18,18 @@ help: ## this list
 
 run-wsgi: PORT ?= 8000
 run-wsgi: $(VENV)/.demo ## gunicorn: the first tab counts and holds the worker, the others wait
-	@$(BIN)/python -c "$$PREFLIGHT" $@ '$(HOST)' '$(PORT)'
+	@WORKERS='$(WORKERS)' $(BIN)/python .preflight.py $@ '$(HOST)' '$(PORT)'
 	@echo 'WSGI: open http://localhost:$(PORT)/ in three tabs.'
 	@echo 'Watch: one tab counts, the others stay blank; at 70 it is cut and the next has its turn.'
-	$(BIN)/gunicorn app:wsgi_application --workers 1 --bind '$(BIND)' \
+	$(BIN)/gunicorn app:wsgi_application --workers '$(WORKERS)' --bind '$(BIND)' \
 	    --graceful-timeout 1 --no-control-socket --config .gunicorn.py
 
 run-asgi: PORT ?= 8001
 run-asgi: $(VENV)/.demo ## uvicorn: one worker, and all tabs count at once
-	@$(BIN)/python -c "$$PREFLIGHT" $@ '$(HOST)' '$(PORT)'
+	@WORKERS='$(WORKERS)' $(BIN)/python .preflight.py $@ '$(HOST)' '$(PORT)'
 	@echo 'ASGI: open http://localhost:$(PORT)/ in three tabs, then in more.'
 	@echo 'Watch: all of them count at once, down to Blastoff, on one worker.'
-	$(BIN)/uvicorn $(ASGI) --workers 1 --host '$(HOST)' --port '$(PORT)' \
+	$(BIN)/uvicorn $(ASGI) --workers '$(WORKERS)' --host '$(HOST)' --port '$(PORT)' \
 	    --timeout-graceful-shutdown 1 --lifespan off
 
 # Not from the environment: bash has SECONDS of its own there.
@@ -38,7 +39,7 @@ FAST =
 SVG =
 compare: $(VENV)/.compare ## both side by side: who counts, who waits, in this terminal
 ## TABS=3 SECONDS=45, FAST=1: five times faster, SVG=file: a picture
-	@$(BIN)/python tests/compare.py TABS='$(TABS)' SECONDS='$(SECONDS)' \
+	@$(BIN)/python tests/tools/compare.py TABS='$(TABS)' SECONDS='$(SECONDS)' \
 	    FAST='$(FAST)' SVG='$(SVG)'
 
 test: $(VENV)/.tests ## every claim of the post, on real servers
@@ -46,26 +47,13 @@ test: $(VENV)/.tests ## every claim of the post, on real servers
 
 bench: $(VENV)/.bench ## what an open stream costs, beside Django's own handler and others
 ## STREAMS=10,100: how many, JSON=file: the raw figures, SVG=file: a plot
-	@$(BIN)/python tests/bench.py
+	@$(BIN)/python tests/tools/bench.py
 
 clean: ## the folder as it was cloned
-	rm -rf .venv* .ruff_cache __pycache__ tests/__pycache__ tests/.pytest_cache
+	rm -rf .venv* .ruff_cache __pycache__ tests/__pycache__ tests/tools/__pycache__ tests/.pytest_cache
 
 # gunicorn takes an IPv6 address in brackets, uvicorn without.
 BIND = $(if $(findstring :,$(HOST)),[$(HOST)],$(HOST)):$(PORT)
-
-# The servers would say what is wrong in many lines, gunicorn after five seconds.
-define PREFLIGHT
-import socket, sys
-import app  # stops at a COUNT or TICK that is no number
-target, host, port = sys.argv[1:]
-family = socket.AF_INET6 if ":" in host else socket.AF_INET
-try:
-    socket.create_server((host, int(port)), family=family).close()
-except (OSError, OverflowError, ValueError) as error:
-    sys.exit(f"HOST={host} PORT={port}: {error}: try make {target} PORT=8080, or another HOST")
-endef
-export PREFLIGHT
 
 # The stamps are written last, so an interrupted install is not taken for a finished one.
 $(VENV)/.demo: requirements.txt
@@ -90,5 +78,5 @@ $(VENV)/.bench: $(VENV)/.compare
 $(VENV)/.tests: $(VENV)/.bench tests/requirements.txt
 	@echo 'Installing what the tests need into $(VENV) ...'
 	@$(PIP) -r tests/requirements.txt
-	@$(BIN)/python tests/browser.py
+	@$(BIN)/python tests/tools/browser.py
 	@touch $@

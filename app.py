@@ -9,12 +9,10 @@ DEBUG=1 for Django's debug pages. `python app.py` takes management commands.
 
 import asyncio
 import json
-import math
 import os
 import sys
 import time
-from functools import cache
-from importlib.metadata import version
+from pathlib import Path
 
 from django.conf import settings
 from django.core.handlers.asgi import ASGIRequest
@@ -28,24 +26,8 @@ from django.views.decorators.http import require_safe
 from handlers import get_asgi_application
 from responses import AsyncStreamingHttpResponse
 
-
-def setting(name, default, number):
-    """Read a number >= 0 from the environment, or stop the server."""
-    text = os.environ.get(name, default)
-    try:
-        value = number(text)
-        if 0 <= value < math.inf:
-            return value
-    except ValueError:
-        pass
-    kind = "whole number" if number is int else "number"
-    print(f"{name}={text!r}: must be a {kind} >= 0", file=sys.stderr)
-    # gunicorn starts a dead worker again, unless it exits with 3.
-    sys.exit(3)
-
-
-COUNT = setting("COUNT", "100", int)
-TICK = setting("TICK", "1", float)
+COUNT = int(os.environ.get("COUNT", "100"))
+TICK = float(os.environ.get("TICK", "1"))
 
 settings.configure(
     DEBUG=os.environ.get("DEBUG") == "1",
@@ -54,6 +36,99 @@ settings.configure(
     SECRET_KEY=get_random_secret_key(),
     WSGI_APPLICATION=f"{__name__}.wsgi_application",
 )
+
+
+def event(i):
+    return f"event:i\ndata: {json.dumps({'i': i})}\n\n"
+
+
+def countdown():
+    for i in range(COUNT, -1, -1):
+        yield event(i)
+        time.sleep(TICK)  # the worker sleeps, too
+
+
+async def acountdown():
+    for i in range(COUNT, -1, -1):
+        yield event(i)
+        await asyncio.sleep(TICK)  # the worker serves others
+
+
+def event_stream(request, response_class, events):
+    request.get_host()  # raises DisallowedHost; there is no middleware for it
+    headers = {
+        "Content-Type": "text/event-stream",
+        "Cache-Control": "no-cache",
+        "X-Accel-Buffering": "no",  # asks nginx not to hold events back
+    }
+    if request.method == "HEAD":  # a server would run the whole countdown
+        return HttpResponse(headers=headers)
+    return response_class(events, headers=headers)
+
+
+@require_safe
+def sse(request):
+    return event_stream(request, StreamingHttpResponse, countdown())
+
+
+@require_safe
+async def asse(request):
+    return event_stream(request, AsyncStreamingHttpResponse, acountdown())
+
+
+# The other interface's generator: Django collects it all before it sends any.
+@require_safe
+def swapped(request):
+    return event_stream(request, StreamingHttpResponse, acountdown())
+
+
+@require_safe
+async def aswapped(request):
+    return event_stream(request, StreamingHttpResponse, countdown())
+
+
+@require_safe
+def index(request):
+    return page(request, "WSGI")
+
+
+@require_safe
+async def aindex(request):
+    return page(request, "ASGI")
+
+
+urlpatterns = [
+    path("", index),
+    path("sse/", sse),
+    path("sse/swapped/", swapped),
+]
+
+async_urlpatterns = (  # a tuple: as a request's urlconf it must be hashable
+    path("", aindex),
+    path("sse/", asse),
+    path("sse/swapped/", aswapped),
+)
+
+
+class AsyncRequest(ASGIRequest):
+    # Django looks here before it looks at settings.ROOT_URLCONF.
+    urlconf = async_urlpatterns
+
+
+wsgi_application = get_wsgi_application()
+asgi_application = get_asgi_application(request_class=AsyncRequest)
+
+
+# The lesson ends here. What follows is the page that both halves send.
+def page(request, interface):
+    request.get_host()  # as above
+    values = {
+        "interface": interface,
+        "server": Path(sys.argv[0]).name,
+        "pid": os.getpid(),
+    }
+    return HttpResponse(PAGE.render(Context(values)))
+
 
 PAGE = Engine().from_string("""<!doctype html>
 <html lang="en" class="{{ interface }}">
@@ -123,109 +198,6 @@ of its own: browsers open only six to nine connections to one host</p>
   link.onclick = link.onauxclick = link.oncontextmenu = nextName;
 </script>
 """)
-
-
-@cache
-def asgi_server():
-    """Name the server that has imported us; an ASGI scope does not."""
-    # gunicorn last: it can run the others as its workers.
-    for name in ("uvicorn", "hypercorn", "daphne", "granian", "gunicorn"):
-        if name in sys.modules:
-            return f"{name} {version(name)}"
-    return "unknown server"
-
-
-def page(request, interface):
-    request.get_host()  # raises DisallowedHost; there is no middleware for it
-    server = request.META.get("SERVER_SOFTWARE") or asgi_server()
-    values = {
-        "interface": interface,
-        "server": server.replace("/", " "),
-        "pid": os.getpid(),
-    }
-    return HttpResponse(PAGE.render(Context(values)))
-
-
-def event(i):
-    return f"event:i\ndata: {json.dumps({'i': i})}\n\n"
-
-
-def countdown():
-    for i in range(COUNT, -1, -1):
-        yield event(i)
-        time.sleep(TICK)  # the worker sleeps, too
-
-
-async def acountdown():
-    for i in range(COUNT, -1, -1):
-        yield event(i)
-        await asyncio.sleep(TICK)  # the worker serves others
-
-
-def event_stream(request, response_class, events):
-    request.get_host()  # as above
-    headers = {
-        "Content-Type": "text/event-stream",
-        "Cache-Control": "no-cache",
-        "X-Accel-Buffering": "no",
-    }
-    if request.method == "HEAD":  # a server would run the whole countdown
-        return HttpResponse(headers=headers)
-    return response_class(events, headers=headers)
-
-
-@require_safe
-def index(request):
-    return page(request, "WSGI")
-
-
-@require_safe
-async def aindex(request):
-    return page(request, "ASGI")
-
-
-@require_safe
-def sse(request):
-    return event_stream(request, StreamingHttpResponse, countdown())
-
-
-@require_safe
-async def asse(request):
-    return event_stream(request, AsyncStreamingHttpResponse, acountdown())
-
-
-# The other interface's generator, in Django's own response: it is buffered.
-@require_safe
-def swapped(request):
-    return event_stream(request, StreamingHttpResponse, acountdown())
-
-
-@require_safe
-async def aswapped(request):
-    return event_stream(request, StreamingHttpResponse, countdown())
-
-
-urlpatterns = [
-    path("", index),
-    path("sse/", sse),
-    path("sse/swapped/", swapped),
-]
-
-
-class AsyncRequest(ASGIRequest):
-    """The same URLs, answered by the async views."""
-
-    # Django asks a request for its urlconf before settings.ROOT_URLCONF, and
-    # keeps the resolver by its hash: hence a tuple.
-    urlconf = (
-        path("", aindex),
-        path("sse/", asse),
-        path("sse/swapped/", aswapped),
-    )
-
-
-wsgi_application = get_wsgi_application()
-asgi_application = get_asgi_application(request_class=AsyncRequest)
 
 if __name__ == "__main__":
     from django.core.management import execute_from_command_line

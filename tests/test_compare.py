@@ -6,7 +6,6 @@ import asyncio
 import io
 import re
 import signal
-import subprocess
 import sys
 import time
 import uuid
@@ -16,7 +15,7 @@ from xml.etree import ElementTree
 import psutil
 import pytest
 from compare import Comparison, Knobs
-from harness import ROOT, VENV, Record, clean_environment
+from harness import Record, run_make, start_make
 from rich.console import Console
 from timeline import Run, Timeline, result, summary
 
@@ -229,34 +228,19 @@ def test_impossible_knobs():
 
 
 def test_impossible_knob_is_one_line():
-    process = compare("TABS=0")
-    output, error = process.communicate(timeout=MOMENT * 30)
-    assert process.returncode != 0
+    status, output, errors = run_make("compare", "TABS=0")
+    assert status != 0
     assert "Starting" not in output
-    assert error.splitlines()[0] == "TABS=0: must be a whole number from 1 to 40"
-    assert error.splitlines()[1:] == [error.splitlines()[-1]]  # make's own
-
-
-def compare(*arguments, prefix=(), **environment):
-    """Start `make compare` with pipes for its input and output."""
-    return subprocess.Popen(
-        [*prefix, "make", "compare", f"VENV={VENV}", *arguments],
-        cwd=ROOT,
-        env=clean_environment() | environment,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-        text=True,
-    )
+    assert errors == ["TABS=0: must be a whole number from 1 to 40"]
 
 
 def test_pipe(tmp_path):
     """Not a terminal: lines as they come, and a report without control codes."""
     picture = tmp_path / "picture.svg"
-    process = compare("FAST=1", "SECONDS=5", f"SVG={picture}", FORCE_COLOR="1")
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == 0
+    knobs = ("FAST=1", "SECONDS=5", f"SVG={picture}")
+    color = {"FORCE_COLOR": "1"}
+    status, output, _ = run_make("compare", *knobs, environment=color)
+    assert status == 0
     assert "\x1b" not in output
     assert max(map(len, output.splitlines())) <= 80
     assert "ASGI               tab 3  counts from 100\n" in output
@@ -270,9 +254,11 @@ def test_pipe(tmp_path):
 def test_signals(mark):
     """A killed program and a closed terminal end the servers, too."""
     for number in (signal.SIGTERM, signal.SIGHUP):
-        process = compare("FAST=1", **mark)
+        process = start_make("compare", "FAST=1", environment=mark)
         read_until(process, "counts from")
-        program = next(p for p in marked(mark) if "tests/compare.py" in p.cmdline())
+        program = next(
+            p for p in marked(mark) if "tests/tools/compare.py" in p.cmdline()
+        )
         program.send_signal(number)
         output, error = process.communicate(timeout=MOMENT * 5)
         assert f"Error {128 + number}" in error
@@ -283,7 +269,10 @@ def test_signals(mark):
 def test_ctrl_c(mark):
     """While servers start, and while tabs count: the picture so far, and no process."""
     for moment, picture in (("Starting", ""), ("tab 3", "after")):
-        terminal = compare("FAST=1", **mark, TERM="xterm", prefix=TERMINAL)
+        environment = mark | {"TERM": "xterm"}
+        terminal = start_make(
+            "compare", "FAST=1", environment=environment, prefix=TERMINAL
+        )
         read_until(terminal, moment)
         assert eventually(lambda: len(marked(mark)) > 7)  # the servers, too
         terminal.stdin.write("\x03")

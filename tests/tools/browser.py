@@ -1,4 +1,4 @@
-"""A headless Chromium for the tests; `python tests/browser.py` installs one if need be.
+"""A headless Chromium for the tests; run as a program, it installs one if need be.
 
 An installed Chrome or Chromium comes first, then Playwright's own. No path is trusted:
 a browser works if it can be launched.

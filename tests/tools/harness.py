@@ -22,7 +22,7 @@ import httpx
 import psutil
 from httpx_sse import aconnect_sse
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 VENV = os.path.relpath(sys.prefix, ROOT)  # make takes no path with a space in it
 RECONNECT = 3.0  # seconds; what Chromium waits before EventSource tries again
 
@@ -42,6 +42,36 @@ def wait_for_port(port, seconds=30):
             return
         time.sleep(0.05)
     raise TimeoutError(f"nothing listens on port {port}")
+
+
+def start_make(*arguments, prefix=(), environment=None, venv=VENV, **options):
+    """Start make in a process group of its own, as a shell would; return its Popen.
+
+    prefix: a command that runs make; environment: variables besides the usual ones.
+    """
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    return subprocess.Popen(
+        [*prefix, "make", *arguments, f"VENV={venv}"],
+        cwd=ROOT,
+        env=clean_environment() | (environment or {}),
+        start_new_session=True,
+        text=True,
+        **pipes | options,
+    )
+
+
+def run_make(*arguments, timeout=60, **options):
+    """Run make to its end; return its exit status, its output and its errors.
+
+    The errors are those of the programs, without the line that make adds.
+    """
+    with start_make(*arguments, **options) as process:
+        try:
+            output, errors = process.communicate(timeout=timeout)
+        finally:
+            signal_group(process, signal.SIGKILL)
+    own = [line for line in errors.splitlines() if not line.startswith("make")]
+    return process.returncode, output, own
 
 
 class Server:
@@ -81,14 +111,9 @@ class Server:
     def launch(self):
         """Start the server; ready() tells when it listens."""
         arguments = [f"{name}={value}" for name, value in self.variables.items()]
-        self.process = subprocess.Popen(
-            ["make", self.target, f"VENV={VENV}", *arguments],
-            cwd=ROOT,
-            env=clean_environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=self._log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,  # a group of its own: stop() is its Ctrl-C
+        log = {"stdin": subprocess.DEVNULL, "stdout": self._log}
+        self.process = start_make(
+            self.target, *arguments, stderr=subprocess.STDOUT, **log
         )
         self._deadline = time.monotonic() + 30
 

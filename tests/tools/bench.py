@@ -42,9 +42,9 @@ class Contestant:
 
 CONTESTANTS = (
     Contestant("this project", "run-asgi", {}),
-    Contestant("Django's own", "run-asgi", {"ASGI": "tests.contestants:stock"}),
-    Contestant("Starlette", "run-asgi", {"ASGI": "tests.contestants:starlette"}),
-    Contestant("bare ASGI", "run-asgi", {"ASGI": "tests.contestants:bare"}),
+    Contestant("Django's own", "run-asgi", {"ASGI": "tests.tools.foundations:stock"}),
+    Contestant("Starlette", "run-asgi", {"ASGI": "tests.tools.foundations:starlette"}),
+    Contestant("bare ASGI", "run-asgi", {"ASGI": "tests.tools.foundations:bare"}),
     Contestant("gunicorn sync", "run-wsgi", {}),
     Contestant(
         "gunicorn 100 threads", "run-wsgi", {"GUNICORN_CMD_ARGS": "--threads 100"}
