@@ -16,14 +16,14 @@ silent = {}  # the connections that accept() has put aside, and their addresses
 
 
 def when_ready(server):
-    """Have the system hold back a connection until it has sent something."""
+    """Have the system hold a connection back until it has sent something."""
     if hasattr(socket, "TCP_DEFER_ACCEPT"):
         for listener in server.LISTENERS:
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, SILENCE)
 
 
 def accept(worker, listener):
-    """Do the same where the system can't: put a connection aside until it is readable."""
+    """Where the system can't: put a connection aside until it has sent something."""
     ready, _, _ = select(silent, [], [], 0)
     if ready:
         client = ready[0]
