@@ -57,7 +57,7 @@ def make_tabs(*arguments, environment=NO_BROWSER):
     for process in left:
         process.kill()
     assert left == []
-    assert seconds < 3
+    assert seconds < 4  # three, and room for a busy machine
 
 
 def three_ports():
@@ -84,14 +84,13 @@ def number(page, half, tab):
 
 
 def counting(page, half):
-    """Which of three tabs show a number, once all of them have their page."""
-    expect(page.locator(f"#{half} .loaded")).to_have_count(3)
-    texts = [number(page, half, tab).inner_text() for tab in (1, 2, 3)]
-    return [tab for tab, text in enumerate(texts, 1) if DIGITS.match(text)]
-
-
-def seconds_waited(page, tab):
-    return page.locator("#WSGI li").nth(tab - 1).locator("time")
+    """The titles of the frames that show a number."""
+    frames = page.locator(f"#{half} .loaded iframe").all()
+    return [
+        frame.get_attribute("title")
+        for frame in frames
+        if DIGITS.match(frame.content_frame.get_by_role("timer").inner_text())
+    ]
 
 
 def assert_frames_fit(page):
@@ -104,8 +103,8 @@ def assert_frames_fit(page):
         )
         assert page_height <= height
         assert page_width <= width
-    big = number(page, "ASGI", 1).bounding_box()["height"]
-    assert big > 720 / 5
+    font_size = "number => parseFloat(getComputedStyle(number).fontSize)"
+    assert number(page, "ASGI", 1).evaluate(font_size) > 720 / 5
 
 
 def test_window_shows_who_counts_and_who_waits(page):
@@ -115,20 +114,19 @@ def test_window_shows_who_counts_and_who_waits(page):
             "WSGI gunicorn --workers 1 --timeout 15"
         )
         expect(page.locator("#ASGI h2")).to_have_text("ASGI uvicorn --workers 1")
-        # Eight seconds after it has opened the first tab.
-        expect(seconds_waited(page, 2)).to_have_text("5 s")
-        expect(seconds_waited(page, 2)).to_have_text("7 s")
-        assert page.locator("#WSGI .loaded").count() == 1
-        assert DIGITS.match(number(page, "WSGI", 1).inner_text())
-        assert counting(page, "ASGI") == [1, 2, 3]
+        waiting = page.locator("#WSGI li").nth(2).locator("time")
+        expect(waiting).to_have_text("5 s")
+        expect(waiting).to_have_text("6 s")  # eight after the first tab was opened
+        assert counting(page, "WSGI") == ["WSGI, tab 1"]
+        assert len(counting(page, "ASGI")) == 3
         assert_frames_fit(page)
-        # After the cut.
         status = frame(page, "WSGI", 1).get_by_role("status")
         expect(status).to_contain_text("cut off at", timeout=40 * SECOND)
-        while not (turn := counting(page, "WSGI")):
+        deadline = time.monotonic() + 60
+        while counting(page, "WSGI") not in (["WSGI, tab 2"], ["WSGI, tab 3"]):
+            assert time.monotonic() < deadline
             page.wait_for_timeout(0.2 * SECOND)
-        assert turn in ([2], [3])
-        assert counting(page, "ASGI") == [1, 2, 3]
+        assert len(counting(page, "ASGI")) == 3
         assert_frames_fit(page)
 
 

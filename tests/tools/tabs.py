@@ -3,10 +3,14 @@
 make tabs [TABS=3] [PORT=8000] [PNG=picture.png]
 """
 
+import signal
+
+if __name__ == "__main__":  # Ctrl-C during the imports: nothing to stop, nothing to say
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 import json
 import os
 import re
-import signal
 import socket
 import subprocess
 import sys
@@ -133,6 +137,7 @@ def serve(knobs, halves):
 
 def open_window(url):
     """Open the reader's browser, if there is one, and say where to look."""
+    print("Watch: all ASGI tabs count; of the WSGI tabs one, until it is cut at 70.")
     stop = "Ctrl-C ends both servers."
     if sys.platform == "linux" and not any(map(os.environ.get, SCREEN)):
         print(f"No browser here: open {url} yourself. {stop}", flush=True)
@@ -187,7 +192,7 @@ def stop(halves):
     """Press Ctrl-C in both servers at the same time."""
     with ThreadPoolExecutor() as pool:
         for half in halves:
-            pool.submit(half.server.stop, timeout=2)
+            pool.submit(half.server.stop, timeout=1.5)
 
 
 def listening(halves):
