@@ -1,11 +1,14 @@
-"""What the in-process tests run with: short countdowns, and a database that counts."""
+"""What tests share: short countdowns in process, a database that counts, a browser."""
 
 import os
 import sqlite3
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 import pytest
+from browser import launch
+from playwright.sync_api import sync_playwright
 
 os.environ.update(COUNT="3", TICK="0")
 
@@ -52,3 +55,30 @@ def settings_with_database():
             }
         }
         yield
+
+
+@pytest.fixture(scope="module")  # no longer: async tests cannot run while it is open
+def browser():
+    """A real Chromium. Without one the test is skipped; in CI it fails."""
+    with sync_playwright() as playwright:
+        try:
+            browser = launch(playwright)
+        except RuntimeError as error:
+            if os.environ.get("CI"):
+                raise
+            pytest.skip(str(error))
+        yield browser
+        browser.close()
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_sessionfinish(session):
+    """Say last, below pytest's own summary, what was left out and why."""
+    status = yield
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    skipped = reporter.stats.get("skipped", []) if reporter else []
+    reasons = Counter(report.longrepr[2] for report in skipped)
+    for reason, tests in reasons.items():
+        reason = reason.removeprefix("Skipped: ")
+        print(f"left out: {tests} of the tests, because {reason}")
+    return status

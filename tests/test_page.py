@@ -8,9 +8,8 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from browser import launch
 from harness import ROOT, Server, free_port
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
 SECOND = 1000  # Playwright counts in milliseconds
 # How Chromium complains about a cut depends on the version of gunicorn.
@@ -24,14 +23,6 @@ AWAY = "net::ERR_CONNECTION_REFUSED"
 DIGITS = re.compile(r"^\d+$")
 
 expect.set_options(timeout=20 * SECOND)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_playwright() as playwright:
-        browser = launch(playwright)
-        yield browser
-        browser.close()
 
 
 class Watch:
