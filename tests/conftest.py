@@ -1,6 +1,7 @@
 """What tests share: short countdowns in process, a database that counts, a browser."""
 
 import os
+import signal
 import sqlite3
 import tempfile
 from collections import Counter
@@ -8,9 +9,12 @@ from pathlib import Path
 
 import pytest
 from browser import launch
-from playwright.sync_api import sync_playwright
+from page import SECOND, Watch
+from playwright.sync_api import expect, sync_playwright
 
 os.environ.update(COUNT="3", TICK="0")
+# What a script starts with & ignores Ctrl-C, and so would the servers of the tests.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class CountedConnection(sqlite3.Connection):
@@ -60,6 +64,7 @@ def settings_with_database():
 @pytest.fixture(scope="module")  # no longer: async tests cannot run while it is open
 def browser():
     """A real Chromium. Without one the test is skipped; in CI it fails."""
+    expect.set_options(timeout=20 * SECOND)
     with sync_playwright() as playwright:
         try:
             browser = launch(playwright)
@@ -69,6 +74,25 @@ def browser():
             pytest.skip(str(error))
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def context(browser):
+    """A browser context: tabs that share connections, as those of a window do."""
+    context = browser.new_context()
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def watch(context):
+    watch = Watch(context)
+    yield watch
+    watch.check()
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -6,13 +6,12 @@ a browser works if it can be launched.
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
 
-from harness import signal_group
+from harness import running
 from playwright.sync_api import Error, sync_playwright
 
 NAMES = ("google-chrome", "google-chrome-stable", "chromium", "chromium-browser")
@@ -61,25 +60,16 @@ def installers():
         yield ["sh", "-c", f"{apt} update; {apt} install --yes chromium"]
 
 
-def run(command):
-    """Run a command, and end it and all that it started after PATIENCE seconds."""
-    silent = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
-    process = subprocess.Popen(command, **silent, start_new_session=True)
-    try:
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(PATIENCE)
-    finally:
-        signal_group(process, signal.SIGKILL)
-        process.wait()
-
-
 def install():
     """Install a browser unless one works; print one line if none can be had."""
     if works():
         return
     print("Installing Chromium for the tests of the page ...", flush=True)
+    silent = dict.fromkeys(("stdout", "stderr"), subprocess.DEVNULL)
     for command in installers():
-        run(command)
+        # Whatever the installer has started ends with it: it may be what hangs.
+        with running(command, **silent) as process, suppress(subprocess.TimeoutExpired):
+            process.wait(PATIENCE)
         if works():
             return
     print("No Chromium could be installed: make test leaves out what needs one")
