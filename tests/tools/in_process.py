@@ -40,14 +40,11 @@ async def get(handler, url="/", method="GET", body=b"", headers=()):
     """Run a request to its end; return the status and the body."""
     communicator = open_request(handler, url, method, headers)
     await communicator.send_input({"type": "http.request", "body": body})
-    start = await communicator.receive_output(5)
-    parts, more = [], True
-    while more:
-        message = await communicator.receive_output(5)
-        parts.append(message.get("body", b""))
-        more = message.get("more_body", False)
     await communicator.wait(5)
-    return start["status"], b"".join(parts).decode()
+    output = communicator.output_queue
+    start, *parts = [output.get_nowait() for _ in range(output.qsize())]
+    assert not parts[-1].get("more_body", False)
+    return start["status"], b"".join(part.get("body", b"") for part in parts).decode()
 
 
 async def open_stream(handler, url="/"):
