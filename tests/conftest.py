@@ -61,6 +61,16 @@ def settings_with_database():
         yield
 
 
+@pytest.fixture(params=["django", "ours"])
+def handler_class(request):
+    """Django's handler and ours: what both must do is tested on both."""
+    from django.core.handlers.asgi import ASGIHandler
+
+    import handlers
+
+    return {"django": ASGIHandler, "ours": handlers.ASGIHandler}[request.param]
+
+
 @pytest.fixture(scope="module")  # no longer: async tests cannot run while it is open
 def browser():
     """A real Chromium. Without one the test is skipped; in CI it fails."""
