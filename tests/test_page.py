@@ -10,6 +10,7 @@ from harness import Server, free_port, running
 from page import REFUSED, number, open_tab, open_through_link, state
 from playwright.sync_api import expect
 
+pytestmark = pytest.mark.slow
 DIGITS = re.compile(r"^\d+$")
 
 

@@ -109,7 +109,7 @@ async def test_6_generator_ends_when_its_client_leaves(asgi):
 
 async def test_7_uvicorn_serves_many_tabs_with_one_worker():
     """Fifty streams, and the page meanwhile."""
-    with Server("run-asgi", COUNT=30, TICK=0.2) as server:
+    with Server("run-asgi", COUNT=10, TICK=0.5) as server:
         limits = httpx.Limits(max_connections=None)
         async with httpx.AsyncClient(
             base_url=server.url, timeout=60, limits=limits
@@ -121,9 +121,9 @@ async def test_7_uvicorn_serves_many_tabs_with_one_worker():
                 assert (await client.get("/")).status_code == 200
                 waits.append(time.monotonic() - begin)
                 await asyncio.sleep(0.2)
-            assert await streams == [COUNTDOWN[-31:]] * 50
+            assert await streams == [COUNTDOWN[-11:]] * 50
         assert len(server.workers()) == 1
-    assert sorted(waits)[len(waits) // 2] < 0.5
+    assert sorted(waits)[len(waits) // 2] < 2  # were it blocked: 5 seconds and more
 
 
 @pytest.mark.parametrize("target", ["run-wsgi", "run-asgi"])
@@ -145,6 +145,7 @@ def test_9_blastoff_at_0(context, watch):
     with Server("run-asgi", COUNT=20, TICK=0.02) as server:
         tab = open_tab(context, server)
         expect(number(tab)).to_have_text("Blastoff!")
+        expect(tab).to_have_title("Blastoff! · ASGI")
         tab.wait_for_timeout(6 * SECOND)
         expect(number(tab)).to_have_text("Blastoff!")
         # The log knows of the favicon, too, which Playwright does not report.
