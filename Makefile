@@ -9,7 +9,7 @@ BIN = $(VENV)/bin
 ASGI = app:asgi_application
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help run-wsgi run-asgi compare test bench clean
+.PHONY: help run-wsgi run-asgi compare tabs test bench clean
 
 help: ## this list
 	@echo "What each target shows:"
@@ -37,10 +37,17 @@ TABS = 3
 SECONDS =
 FAST =
 SVG =
+PNG =
 compare: $(VENV)/.compare ## both side by side: who counts, who waits, in this terminal
 ## TABS=3 SECONDS=45, FAST=1: five times faster, SVG=file: a picture
 	@$(BIN)/python tests/tools/compare.py TABS='$(TABS)' SECONDS='$(SECONDS)' \
 	    FAST='$(FAST)' SVG='$(SVG)'
+
+tabs: PORT ?= 8000
+tabs: $(VENV)/$(if $(PNG),.tests,.compare) ## both in one browser window: a row of tabs for each
+## TABS=3 PORT=8000, PNG=file: a picture
+	@$(BIN)/python tests/tools/tabs.py TABS='$(TABS)' PORT='$(PORT)' \
+	    WORKERS='$(WORKERS)' PNG='$(PNG)'
 
 test: $(VENV)/.tests ## every claim of the post, on real servers
 	$(BIN)/pytest tests
