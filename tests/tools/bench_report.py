@@ -1,21 +1,21 @@
 """How `make bench` shows its figures: a table for each number of streams, a plot."""
 
+import math
+
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-# Name, attribute, unit in the table; figures that are compared with two contestants.
+# The rows after the counts: label, attribute, unit, decimal places.
 COSTS = (
-    ("memory per stream, KB", "memory", 1e3),
-    ("CPU to open one, µs", "open_cpu", 1e-6),
-    ("CPU per event, µs", "event_cpu", 1e-6),
+    ("memory per stream, KB", "memory", 1e3, 1),
+    ("CPU to open one, µs", "open_cpu", 1e-6, 0),
+    ("CPU per event, µs", "event_cpu", 1e-6, 0),
+    ("gap, 99th percentile, ms", "gap", 1e-3, 0),
+    ("page load meanwhile, ms", "page", 1e-3, 1),
+    ("stops after Ctrl-C, s", "stop", 1, 1),
 )
-DURATIONS = (
-    ("gap, 99th percentile, ms", "gap", 1e-3),
-    ("/ meanwhile, median, ms", "page", 1e-3),
-)
-RIVALS = ("Django's own", "bare ASGI")
 GREY = "#777777"  # as readable on white as on black
 COLORED = "text.color", "axes.labelcolor", "xtick.color", "ytick.color", "grid.color"
 STYLES = [
@@ -27,55 +27,59 @@ STYLES = [
         (GREY, "D", ":"),
         ("#ae3ec9", "v", "--"),
         ("#b08900", "P", ":"),
+        ("#0c8599", "X", "--"),
     )
 ]
 
 
+def duration(seconds):
+    """About how long it is, for somebody who waits."""
+    if seconds < 90:
+        return f"{round(seconds, -1):.0f} seconds"
+    return f"{math.ceil(seconds / 60)} minutes"
+
+
+def heading(plan):
+    """What is measured: how many streams, and how often each has an event."""
+    if plan.tick >= 1:
+        return f"{plan.streams:,} streams, an event every {plan.tick:g} s in each"
+    return (
+        f"{plan.streams:,} streams, {1 / plan.tick:g} events a second in each "
+        f"({plan.streams / plan.tick:,.0f} in all)"
+    )
+
+
 def table(figures):
-    """The figures of all contestants with the same number of streams, side by side."""
-    first = figures[0]
-    title = f"Streams: {first.streams:,}, each with an event every {first.tick:g} s"
+    """The figures of all contestants under the same load, side by side."""
+    title = heading(figures[0])
     result = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
     result.add_column(no_wrap=True)
     for f in figures:
         result.add_column(f.contestant, justify="right")
-    for row in (*counts(figures), *costs(figures), *durations(figures)):
+    for row in (*counts(figures), *costs(figures)):
         result.add_row(*row)
     return result
 
 
 def counts(figures):
     yield "streams open", *(f"{f.opened:,}" for f in figures)
-    yield "... with every event", *(f"{f.complete:,}" for f in figures)
+    yield "... and complete", *(f"{f.complete:,}" for f in figures)
     yield "threads", *(f"{f.threads:,}" for f in figures)
-    yield "... above the idle server", *(f"{above(f):+,}" for f in figures)
+    yield "... held by the streams", *(f"{held(f):,}" for f in figures)
 
 
-def above(f):
+def held(f):
     return f.threads - f.idle_threads
 
 
 def costs(figures):
-    for label, name, unit in COSTS:
-        values = {f.contestant: getattr(f, name) for f in figures}
-        yield label, *(number(value, unit) for value in values.values())
-        for rival in RIVALS:
-            ratios = (ratio(value, values[rival]) for value in values.values())
-            yield f"... x {rival}", *ratios
+    for label, name, *form in COSTS:
+        yield label, *(number(getattr(f, name), *form) for f in figures)
 
 
-def durations(figures):
-    for label, name, unit in DURATIONS:
-        yield label, *(number(getattr(f, name), unit) for f in figures)
-
-
-def number(value, unit):
+def number(value, unit, places):
     """The value in its unit; a dash for none, and for less than can be measured."""
-    return f"{value / unit:,.1f}" if (value or 0) > 0 else "-"
-
-
-def ratio(value, base):
-    return f"{value / base:.2f}" if min(value or 0, base or 0) > 0 else "-"
+    return f"{value / unit:,.{places}f}" if (value or 0) > 0 else "-"
 
 
 def plot(figures, path):
@@ -104,7 +108,7 @@ def megabytes(f):
 def draw(axes, figures, title, value):
     """One line for each contestant, both axes logarithmic."""
     names = dict.fromkeys(f.contestant for f in figures)
-    for name, style in zip(names, STYLES, strict=True):
+    for name, style in zip(names, STYLES, strict=False):
         mine = [f for f in figures if f.contestant == name]
         x, y = [f.streams for f in mine], [value(f) for f in mine]
         # The first contestant lies on top where the lines meet.
