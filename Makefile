@@ -44,8 +44,9 @@ FAST =
 SVG =
 compare: $(VENV)/.compare $(GEVENT) ## both side by side: who counts, who waits, in this terminal
 ## TABS=3 SECONDS=45, FAST=1: five times faster, SVG=file: a picture
+## GUNICORN="--workers 3": other options for the second server
 	@$(BIN)/python tests/tools/compare.py TABS='$(TABS)' SECONDS='$(SECONDS)' \
-	    FAST='$(FAST)' SVG='$(SVG)'
+	    FAST='$(FAST)' SVG='$(SVG)' GUNICORN='$(GUNICORN)'
 
 test: $(VENV)/.tests ## every claim of the post, on real servers
 	$(BIN)/pytest tests

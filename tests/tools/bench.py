@@ -3,7 +3,7 @@
     make bench STREAMS=100,1000 TICK=1 SERVERS=1 JSON=figures.json SVG=plot.svg
 
 Every contestant serves the same events and the same page from a fresh server with one
-worker. CPU, threads and memory are those of all its processes, beyond what it uses idle.
+worker. CPU, threads and memory are those of all of the server's processes.
 """
 
 import asyncio
@@ -86,6 +86,7 @@ class Plan:
 
     streams: int
     tick: float
+    busy: bool = False
 
     @property
     def every(self):
@@ -120,9 +121,9 @@ class Plan:
 class Figures:
     """What one contestant did with a number of streams; None where it did nothing.
 
-    opened: streams that got an event; complete: those that had got every event, in
-    order, when time was up; memory: bytes for each open stream; open_cpu (while the
-    others stream), event_cpu, gap, page, stop (after Ctrl-C, all streams open): seconds.
+    opened: streams that got an event; complete: those of them that had missed none when
+    time was up; memory: bytes for each open stream; open_cpu (while the others stream),
+    event_cpu, gap, page, stop (from Ctrl-C on, with all streams open): seconds.
     """
 
     contestant: str
@@ -215,9 +216,11 @@ async def use(server, plan):
     if len(streams) < FEW:
         return figures
     event_cpu = (cpu_end - cpu_begin) / (events_end - events_begin)
-    open_cpu = (cpu_begin - cpu_idle - events_begin * event_cpu) / len(streams)
-    costs = {"open_cpu": open_cpu, "event_cpu": event_cpu}
-    return figures | costs | {"memory": memory / len(streams)}
+    figures |= {"memory": memory / len(streams), "event_cpu": event_cpu}
+    if not plan.busy:  # or the events' share would be most of it
+        open_cpu = (cpu_begin - cpu_idle - events_begin * event_cpu) / len(streams)
+        figures["open_cpu"] = open_cpu
+    return figures
 
 
 async def warm_up(port, plan):
@@ -278,13 +281,15 @@ def main():
     contestants = SERVERS if switched_on("SERVERS") else CONTESTANTS
     plans = make_plans(possible(wanted(), console), seconds("TICK"))
     files = {name: output(name) for name in ("JSON", "SVG")}
-    console.print(f"CPU: {os.cpu_count()} cores; {', '.join(versions())}")
+    used = versions(contestants)
+    console.print(f"CPU: {os.cpu_count()} cores; {', '.join(used)}", highlight=False)
     figures = []
     for block in measure_all(contestants, plans, console):
         figures += block
         console.print(table(block))
     if files["JSON"]:
-        raw = {"versions": versions(), "figures": [asdict(f) for f in figures]}
+        raw = {"cores": os.cpu_count(), "versions": used}
+        raw["figures"] = [asdict(f) for f in figures]
         files["JSON"].write_text(json.dumps(raw, indent=1) + "\n")
     if files["SVG"]:
         plot(figures, files["SVG"])
@@ -294,7 +299,7 @@ def make_plans(numbers, tick):
     """Every number of streams at the post's pace, and one of them busy."""
     plans = [Plan(number, tick) for number in numbers]
     if numbers[-1] >= BUSY:
-        plans.append(Plan(BUSY, BUSY / BUSY_EVENTS))
+        plans.append(Plan(BUSY, BUSY / BUSY_EVENTS, busy=True))
     return plans
 
 
@@ -381,10 +386,13 @@ def allow_files(number):
     return soft
 
 
-def versions():
+def versions(contestants):
+    """What was measured, such as "uvicorn 0.54.0"."""
+    packages = "uvicorn", "gunicorn", "gevent", "starlette"
+    if contestants is SERVERS:
+        packages = "uvicorn", "hypercorn", "daphne", "granian", "gunicorn"
     python = f"Python {sys.version.split()[0]}"
-    packages = "django", "uvicorn", "starlette", "gunicorn", "gevent"
-    return [python, *(f"{name} {version(name)}" for name in packages)]
+    return [python, *(f"{name} {version(name)}" for name in ("django", *packages))]
 
 
 if __name__ == "__main__":

@@ -14,8 +14,8 @@ COSTS = (
     ("CPU per event, µs", "event_cpu", 1e-6, 0),
     ("gap, 99th percentile, ms", "gap", 1e-3, 0),
     ("page load meanwhile, ms", "page", 1e-3, 1),
-    ("stops after Ctrl-C, s", "stop", 1, 1),
 )
+NOTHING = "-"
 GREY = "#777777"  # as readable on white as on black
 COLORED = "text.color", "axes.labelcolor", "xtick.color", "ytick.color", "grid.color"
 STYLES = [
@@ -52,11 +52,12 @@ def heading(plan):
 def table(figures):
     """The figures of all contestants under the same load, side by side."""
     title = heading(figures[0])
-    result = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+    look = {"box": SIMPLE_HEAD, "padding": (0, 0, 0, 1), "pad_edge": False}
+    result = Table(title=title, title_justify="left", **look)
     result.add_column(no_wrap=True)
     for f in figures:
         result.add_column(f.contestant, justify="right")
-    for row in (*counts(figures), *costs(figures)):
+    for row in (*counts(figures), *costs(figures), stops(figures)):
         result.add_row(*row)
     return result
 
@@ -65,21 +66,28 @@ def counts(figures):
     yield "streams open", *(f"{f.opened:,}" for f in figures)
     yield "... and complete", *(f"{f.complete:,}" for f in figures)
     yield "threads", *(f"{f.threads:,}" for f in figures)
-    yield "... held by the streams", *(f"{held(f):,}" for f in figures)
+    yield "... above the idle server", *(f"{above(f):+,}" for f in figures)
 
 
-def held(f):
+def above(f):
     return f.threads - f.idle_threads
 
 
 def costs(figures):
     for label, name, *form in COSTS:
-        yield label, *(number(getattr(f, name), *form) for f in figures)
+        numbers = [number(getattr(f, name), *form) for f in figures]
+        if set(numbers) != {NOTHING}:
+            yield label, *numbers
 
 
 def number(value, unit, places):
     """The value in its unit; a dash for none, and for less than can be measured."""
-    return f"{value / unit:,.{places}f}" if (value or 0) > 0 else "-"
+    return f"{value / unit:,.{places}f}" if (value or 0) > 0 else NOTHING
+
+
+def stops(figures):
+    seconds = (f"{f.stop:.1f}" if f.stop else "no" for f in figures)
+    return "stops after Ctrl-C, s", *seconds
 
 
 def plot(figures, path):

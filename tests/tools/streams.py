@@ -52,7 +52,7 @@ class Stream(asyncio.Protocol):
         self.buffer = self.buffer[end:]
         if end:
             settle(self.opened)
-        if self.complete or not (self.times or b" 200 OK" in self.buffer):
+        if self.complete or not (self.times or b" 200 " in self.buffer):
             self.transport.abort()
 
     def connection_lost(self, exc):
