@@ -1,58 +1,53 @@
-"""A StreamingHttpResponse for async generators alone.
+"""A StreamingHttpResponse for async generators alone. In an async view:
 
-In an async view:
-
-    return AsyncStreamingHttpResponse(events(), content_type="text/event-stream")
+return AsyncStreamingHttpResponse(events(), content_type="text/event-stream")
 """
 
-from inspect import isasyncgen
+from collections.abc import AsyncIterator
+from typing import NoReturn
 
 from django.http import StreamingHttpResponse
 
 
 class AsyncStreamingHttpResponse(StreamingHttpResponse):
-    """Stream an async iterator, and close it as soon as the response ends.
+    """Stream an async iterable, and close it as soon as the response ends.
 
-    Raises TypeError for a sync iterator and when it is served over WSGI. Django's own
-    StreamingHttpResponse takes both (since 4.2): it warns, and then sends nothing
-    before the iterator has ended.
+    Raises TypeError for a sync iterable and over WSGI, where Django's own (since 4.2)
+    collects everything before it sends anything.
+
+    handlers.ASGIHandler ends the request's thread, and closes its connections, before
+    the first part. So what a sync middleware or view has left there (a tenant, a
+    thread-local, an open transaction) is not there in the generator. A generator that
+    calls sync code gets a new thread, and holds it to the end.
     """
 
-    # A handler that encodes str parts itself sets this: one step less for every part.
-    handler_encodes = False
-    _iterators = ()
+    needs_thread = False  # True keeps the thread
 
     def _set_streaming_content(self, value):
+        if value == []:  # from Django's test client, for HEAD and for a 204
+            value = nothing()
         if not hasattr(value, "__aiter__"):
-            raise TypeError(
-                f"{type(self).__name__} streams async iterators, not "
-                f"{type(value).__name__}: use an async generator (async def, yield), "
-                "or django.http.StreamingHttpResponse under WSGI."
-            )
-        super()._set_streaming_content(aiter(value))
+            what = f"{type(self).__name__} cannot stream {type(value).__name__}"
+            raise TypeError(f"{what}: use an async generator (async def, yield)")
+        super()._set_streaming_content(value)
         # Middleware may wrap the content and set it again: the last set is outermost.
-        self._iterators = (self._iterator, *self._iterators)
+        self.contents = [value, *getattr(self, "contents", [])]
 
-    def __iter__(self):
-        raise TypeError(
-            f"{type(self).__name__} cannot be served over WSGI: serve it over ASGI "
-            "(uvicorn), or use django.http.StreamingHttpResponse with a sync generator."
-        )
+    def __iter__(self) -> NoReturn:
+        raise TypeError(f"{type(self).__name__} needs ASGI: serve it with uvicorn")
 
-    # Django's __aiter__ would put two more async generators between the
-    # server and the view's, and leave the view's open when they are closed.
-    def __aiter__(self):
-        unwrapped = len(self._iterators) == 1 and isasyncgen(self._iterator)
-        if self.handler_encodes and unwrapped:
-            return self._iterator
+    async def __aiter__(self) -> AsyncIterator[bytes]:
         self.charset = self.charset  # looked up once, not for every part
-        return self
+        try:
+            async for part in self._iterator:
+                yield self.make_bytes(part)
+        finally:
+            for content in self.contents:
+                # One that a middleware's task still reads ends with that task.
+                if hasattr(content, "aclose") and not getattr(content, "ag_running", 0):
+                    await content.aclose()
 
-    async def __anext__(self):
-        return self.make_bytes(await anext(self._iterator))
 
-    async def aclose(self):
-        """Close the view's iterator; the ASGI handler calls this on any end."""
-        for iterator in self._iterators:
-            if hasattr(iterator, "aclose"):
-                await iterator.aclose()
+async def nothing() -> AsyncIterator[bytes]:
+    return
+    yield
