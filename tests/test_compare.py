@@ -40,7 +40,8 @@ def test_story():
     check_all_at_once(asgi)
     assert threads.name == "WSGI --threads 2"
     assert result(comparison.runs, comparison.now) == (
-        "Counting together: 1 of 3 tabs over WSGI, 2 over WSGI --threads 2, 3 over ASGI."
+        "Counting together: "
+        "1 of 3 tabs over WSGI, 2 over WSGI --threads 2, 3 over ASGI."
     )
 
 
