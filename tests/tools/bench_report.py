@@ -16,20 +16,18 @@ COSTS = (
     ("page load meanwhile, ms", "page", 1e-3, 1),
 )
 NOTHING = "-"
-GREY = "#777777"  # as readable on white as on black
-COLORED = "text.color", "axes.labelcolor", "xtick.color", "ytick.color", "grid.color"
-STYLES = [
-    {"color": color, "marker": marker, "linestyle": line}
-    for color, marker, line in (
-        ("#d9480f", "o", "-"),
-        ("#1c7ed6", "s", "-"),
-        ("#2f9e44", "^", "--"),
-        (GREY, "D", ":"),
-        ("#ae3ec9", "v", "--"),
-        ("#b08900", "P", ":"),
-        ("#0c8599", "X", "--"),
-    )
-]
+# Title, number, decimal places; a panel of the plot for each.
+PANELS = (
+    ("streams\nopen", lambda f: f.opened, 0),
+    ("threads", lambda f: f.threads, 0),
+    ("memory per\nstream, KB", lambda f: (f.memory or 0) / 1e3, 0),
+    ("CPU to open\none, µs", lambda f: (f.open_cpu or 0) * 1e6, 0),
+    ("CPU per\nevent, µs", lambda f: (f.event_cpu or 0) * 1e6, 0),
+)
+# As readable on white as on black.
+GREY = "#777777"
+FIRST, OTHERS = "#e8590c", "#8099b0"
+COLORED = "text.color", "ytick.color"
 
 
 def duration(seconds):
@@ -91,38 +89,31 @@ def stops(figures):
 
 
 def plot(figures, path):
-    """Draw threads and memory against the number of streams into an SVG file."""
-    colors = dict.fromkeys(COLORED, GREY)
-    with rc_context({"svg.fonttype": "none", **colors}):
-        figure = Figure(figsize=(9, 4.5), layout="constrained")
-        threads, memory = figure.subplots(1, 2)
-        draw(threads, figures, "threads of the server", lambda f: f.threads)
-        draw(memory, figures, "memory of the open streams, MB", megabytes)
-        figure.legend(
-            *threads.get_legend_handles_labels(),
-            loc="outside lower center",
-            ncols=3,
-            frameon=False,
-        )
+    """Draw what the most streams cost, an event every so often, into an SVG file."""
+    most = max(f.streams for f in figures)
+    figures = [f for f in figures if f.streams == most]
+    figures = [f for f in figures if f.tick == figures[0].tick]  # not the busy ones
+    with rc_context({"svg.fonttype": "none", **dict.fromkeys(COLORED, GREY)}):
+        size = (8.5, 1.2 + 0.3 * len(figures))
+        figure = Figure(figsize=size, layout="constrained")
+        figure.suptitle(heading(figures[0]), fontsize="large")
+        panels = figure.subplots(1, len(PANELS), sharey=True)
+        for axes, panel in zip(panels, PANELS, strict=True):
+            draw(axes, figures, *panel)
         nothing = {"Date": None, "Creator": None}
         figure.savefig(path, format="svg", transparent=True, metadata=nothing)
 
 
-def megabytes(f):
-    """What all open streams take together; a logarithm has no place for less than 0."""
-    return max(f.opened * (f.memory or 0) / 1e6, 0) or float("nan")
-
-
-def draw(axes, figures, title, value):
-    """One line for each contestant, both axes logarithmic."""
-    names = dict.fromkeys(f.contestant for f in figures)
-    for name, style in zip(names, STYLES, strict=False):
-        mine = [f for f in figures if f.contestant == name]
-        x, y = [f.streams for f in mine], [value(f) for f in mine]
-        # The first contestant lies on top where the lines meet.
-        axes.loglog(x, y, label=name, zorder=9 - len(axes.lines), **style)
-    axes.set(title=title, xlabel="streams asked for")
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter("{x:,g}")
-    axes.grid(alpha=0.3)
-    axes.spines[:].set_color(GREY)
+def draw(axes, figures, title, value, places):
+    """A bar for each contestant, with its number; the first one is at the top."""
+    names, values = [f.contestant for f in figures], [value(f) for f in figures]
+    colors = [FIRST] + [OTHERS] * (len(figures) - 1)
+    bars = axes.barh(names, values, height=0.7, color=colors)
+    numbers = [number(value, 1, places) for value in values]
+    axes.bar_label(bars, numbers, padding=3, fontsize="medium")
+    axes.set_title(title, fontsize="medium", loc="left")
+    axes.margins(x=0.55)  # room for the numbers
+    axes.tick_params(left=False, bottom=False, labelbottom=False)
+    axes.spines[:].set_visible(False)
+    if not axes.yaxis_inverted():
+        axes.invert_yaxis()

@@ -318,7 +318,10 @@ def save(comparison, path):
     """Save the report as a picture; it looks the same on light and on dark pages."""
     console = Console(record=True, width=SVG_WIDTH, file=io.StringIO())
     comparison.report(console)
-    title = "make compare FAST=1" if comparison.knobs.pace == FAST else "make compare"
+    knobs, title = comparison.knobs, ["make compare"]
+    title += ["FAST=1"] * (knobs.pace == FAST)
+    title += [f'GUNICORN="{knobs.gunicorn}"'] * (knobs.gunicorn != GUNICORN)
+    title = " ".join(title)
     console.save_svg(path, title=title, theme=MONOKAI, code_format=SVG_FORMAT)
 
 
