@@ -43,7 +43,7 @@ def row(out, label):
 
 def test_bench_shows_every_contestant(tmp_path):
     out, figures, texts = run_bench(tmp_path)
-    assert "This takes about" in out.partition("10 streams")[0]
+    assert "This takes about" in out.partition("10 streams:")[0]
     assert row(out, "streams open") == ["10", "10", "10", "10", "1", "10", "10"]
     assert row(out, "... and complete") == row(out, "streams open")
     for label in ("memory per stream", "CPU to open one", "CPU per event"):
@@ -78,32 +78,37 @@ def test_bench_shows_every_server(tmp_path):
 
 def test_table_of_what_a_server_cannot_do():
     figures = [
-        Figures("one", 10, 1, 10, 9, 1, 11, 2e3, 3e-6, 4e-6, 1.005, 6e-3, 7),
-        Figures("none", 10, 1),
+        Figures("one", 10, 1, False, 10, 9, 1, 11, 2e3, 3e-6, 4e-6, 1.005, 6e-3, 7),
+        Figures("few", 10, 1, False, opened=1),
+        Figures("none", 10, 1, False),
     ]
     console = Console(width=80, file=io.StringIO())
     console.print(table(figures))
-    lines = console.file.getvalue().splitlines()
-    assert [line.split() for line in lines[2:3]] == [["one", "none"]]
-    rows = [re.split("  +", line.strip()) for line in lines[4:] if line.strip()]
+    lines = [line.strip() for line in console.file.getvalue().splitlines()]
+    begin = lines.index("streams open                  10    1     0")
+    rows = [re.split("  +", line) for line in lines[begin:] if line]
     assert rows == [
-        ["streams open", "10", "0"],
-        ["... and complete", "9", "0"],
-        ["threads", "11", "0"],
-        ["... above the idle server", "+10", "+0"],
-        ["memory per stream, KB", "2.0", "-"],
-        ["CPU to open one, µs", "3", "-"],
-        ["CPU per event, µs", "4", "-"],
-        ["gap, 99th percentile, ms", "1,005", "-"],
-        ["page load meanwhile, ms", "6.0", "-"],
-        ["stops after Ctrl-C, s", "7.0", "no"],
+        ["streams open", "10", "1", "0"],
+        ["... and complete", "9", "0", "0"],
+        ["threads", "11", "0", "0"],
+        ["... above the idle server", "+10", "+0", "+0"],
+        ["memory per stream, KB", "2.0", "-", "-"],
+        ["CPU to open one, µs", "3", "-", "-"],
+        ["CPU per event, µs", "4", "-", "-"],
+        ["gap, 99th percentile, ms", "1,005", "-", "-"],
+        ["page load meanwhile, ms", "6.0", "-", "-"],
+        ["stops after Ctrl-C, s", "7.0", "no", "-"],
     ]
 
 
 def test_heading_says_how_busy():
-    (slow, busy) = make_plans([1000], tick=1)
-    assert heading(slow) == "1,000 streams, an event every 1 s in each"
-    assert heading(busy) == "1,000 streams, 8 events a second in each (8,000 in all)"
+    calm, busy = make_plans([1000], tick=1)
+    assert (
+        heading(calm) == "1,000 streams at the post's pace: an event a second in each"
+    )
+    assert (
+        heading(busy) == "1,000 busy streams: 8 events a second in each, 8,000 in all"
+    )
 
 
 def test_default_takes_about_six_minutes():

@@ -23,7 +23,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import psutil
-from bench_report import duration, heading, plot, table
+from bench_report import duration, plot, table
 from harness import Server
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -36,7 +36,7 @@ FEW = 10  # with fewer streams, what one of them costs is lost in the noise
 SPARE = 100  # connections, threads, files: for all that is not a measured stream
 PAGE_EVERY = 0.1  # seconds
 PATIENCE = 10  # seconds that a server has to stop
-NO_ACCESS_LOG = {"UVICORN_ACCESS_LOG": 0}  # the others write none
+NO_ACCESS_LOG = {"UVICORN_ACCESS_LOG": 0}  # most others write none unless told
 SHELLS = ("make", "sh", "bash", "dash")
 
 
@@ -88,6 +88,9 @@ class Plan:
     tick: float
     busy: bool = False
 
+    def __str__(self):
+        return f"{self.streams:,} {'busy ' * self.busy}streams"
+
     @property
     def every(self):
         """Between two bursts: few streams are spread over a tick, too."""
@@ -129,6 +132,7 @@ class Figures:
     contestant: str
     streams: int
     tick: float
+    busy: bool
     opened: int = 0
     complete: int = 0
     idle_threads: int = 0
@@ -174,20 +178,25 @@ def cpu_seconds(process):
 
 
 def measure(contestant, plan, console):
-    """Start the contestant's server and measure it; say so if it ends on its own."""
-    enough = plan.streams + SPARE
+    """Measure a fresh server; if it does not start or ends, say so, without figures."""
+    try:
+        figures = serve(contestant, plan)
+    except (RuntimeError, OSError, psutil.Error) as error:
+        console.print(f"{contestant.name}: {error}", highlight=False, markup=False)
+        figures = {}
+    return Figures(contestant.name, plan.streams, plan.tick, plan.busy, **figures)
+
+
+def serve(contestant, plan):
+    """Start the contestant's server, use it, and end it."""
     variables = {"COUNT": plan.count, "TICK": plan.tick, **NO_ACCESS_LOG}
     for name, value in contestant.variables.items():
-        variables[name] = value.format(enough=enough)
+        variables[name] = value.format(enough=plan.streams + SPARE)
     with BenchServer(contestant.target, **variables) as server:
         try:
-            figures = asyncio.run(use(server, plan))
-        except (OSError, psutil.Error) as error:
-            figures = {}
-            console.print(f"{contestant.name}: {error}", highlight=False)
+            return asyncio.run(use(server, plan))
         finally:
-            server.kill()
-    return Figures(contestant.name, plan.streams, plan.tick, **figures)
+            server.kill()  # its own end may take longer than PATIENCE
 
 
 async def use(server, plan):
@@ -293,6 +302,7 @@ def main():
         files["JSON"].write_text(json.dumps(raw, indent=1) + "\n")
     if files["SVG"]:
         plot(figures, files["SVG"])
+    sys.exit(not all(f.opened for f in figures))
 
 
 def make_plans(numbers, tick):
@@ -313,7 +323,7 @@ def measure_all(contestants, plans, console):
         for plan in plans:
             block = []
             for contestant in contestants:
-                doing = f"{heading(plan)}: {contestant.name}"
+                doing = f"{plan}: {contestant.name}"
                 bar.update(task, description=doing)
                 block.append(measure(contestant, plan, console))
                 bar.advance(task, plan.estimate)

@@ -37,13 +37,14 @@ def duration(seconds):
     return f"{math.ceil(seconds / 60)} minutes"
 
 
-def heading(plan):
-    """What is measured: how many streams, and how often each has an event."""
-    if plan.tick >= 1:
-        return f"{plan.streams:,} streams, an event every {plan.tick:g} s in each"
+def heading(f):
+    """How many streams were asked for, and how often each had an event."""
+    if f.tick == 1:
+        return f"{f.streams:,} streams at the post's pace: an event a second in each"
+    busy = "busy " if f.busy else ""
     return (
-        f"{plan.streams:,} streams, {1 / plan.tick:g} events a second in each "
-        f"({plan.streams / plan.tick:,.0f} in all)"
+        f"{f.streams:,} {busy}streams: {1 / f.tick:g} events a second in each, "
+        f"{f.streams / f.tick:,.0f} in all"
     )
 
 
@@ -84,15 +85,16 @@ def number(value, unit, places):
 
 
 def stops(figures):
-    seconds = (f"{f.stop:.1f}" if f.stop else "no" for f in figures)
+    never = {True: "no", False: NOTHING}
+    seconds = (f"{f.stop:.1f}" if f.stop else never[f.opened > 0] for f in figures)
     return "stops after Ctrl-C, s", *seconds
 
 
 def plot(figures, path):
-    """Draw what the most streams cost, an event every so often, into an SVG file."""
+    """Draw what the most streams cost, but not the busy ones, into an SVG file."""
+    figures = [f for f in figures if not f.busy]
     most = max(f.streams for f in figures)
     figures = [f for f in figures if f.streams == most]
-    figures = [f for f in figures if f.tick == figures[0].tick]  # not the busy ones
     with rc_context({"svg.fonttype": "none", **dict.fromkeys(COLORED, GREY)}):
         size = (8.5, 1.2 + 0.3 * len(figures))
         figure = Figure(figsize=size, layout="constrained")
