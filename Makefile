@@ -22,18 +22,21 @@ help: ## this list
 	    while IFS='|' read -r target text; do printf '%-16s %s\n' "$$target" "$$text"; done
 
 run-wsgi: PORT ?= 8000
+run-wsgi: COUNTING = $(if $(filter 1,$(WORKERS)),one tab counts,$(WORKERS) tabs count)
 run-wsgi: $(VENV)/.demo $(GEVENT) ## gunicorn: the first tab counts and holds the worker, the others wait
 	@WORKERS='$(WORKERS)' $(BIN)/python .preflight.py $@ '$(HOST)' '$(PORT)'
 	@echo 'WSGI: open http://localhost:$(PORT)/ in three tabs.'
-	@echo 'Watch: one tab counts, the others stay blank; at 70 it is cut and the next has its turn.'
+	$(if $(GUNICORN)$(GUNICORN_CMD_ARGS),,@echo 'Watch: $(COUNTING), the others stay \
+	blank; at 70 a stream is cut and the next tab has its turn.')
 	$(BIN)/gunicorn app:wsgi_application --workers '$(WORKERS)' --bind '$(BIND)' \
 	    --graceful-timeout 1 --no-control-socket --config .gunicorn.py $(GUNICORN)
 
 run-asgi: PORT ?= 8001
+run-asgi: SERVING = $(if $(filter 1,$(WORKERS)),one worker,$(WORKERS) workers)
 run-asgi: $(VENV)/.demo ## uvicorn: one worker, and all tabs count at once
 	@WORKERS='$(WORKERS)' $(BIN)/python .preflight.py $@ '$(HOST)' '$(PORT)'
 	@echo 'ASGI: open http://localhost:$(PORT)/ in three tabs, then in more.'
-	@echo 'Watch: all of them count at once, down to Blastoff, on one worker.'
+	@echo 'Watch: all of them count at once, down to Blastoff, on $(SERVING).'
 	$(BIN)/uvicorn $(ASGI) --workers '$(WORKERS)' --host '$(HOST)' --port '$(PORT)' \
 	    --timeout-graceful-shutdown 1 --lifespan off
 

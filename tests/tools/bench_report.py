@@ -55,7 +55,8 @@ def table(figures):
     result = Table(title=title, title_justify="left", **look)
     result.add_column(no_wrap=True)
     for f in figures:
-        result.add_column(f.contestant, justify="right")
+        name = f.contestant.replace(" ", "\n")
+        result.add_column(name, justify="right", overflow="fold")
     for row in (*counts(figures), *costs(figures), stops(figures)):
         result.add_row(*row)
     return result
