@@ -145,6 +145,19 @@ class Figures:
     stop: float | None = None
 
 
+@dataclass(frozen=True)
+class Usage:
+    """What a server had used at one moment, and the events that had arrived by then.
+
+    cpu: seconds; memory: bytes that would be free if the server ended.
+    """
+
+    cpu: float
+    events: int
+    threads: int
+    memory: int
+
+
 class BenchServer(Server):
     """Any of the contestants' servers, with all of its processes."""
 
@@ -153,20 +166,18 @@ class BenchServer(Server):
     )
 
     def find_processes(self):
-        """Remember the server's processes; what they use is added up."""
+        """Remember the server's processes, without the shell that started it."""
         children = psutil.Process(self.process.pid).children(recursive=True)
         self.processes = [p for p in children if p.name() not in SHELLS]
 
-    def threads(self):
-        return sum(process.num_threads() for process in self.processes)
-
-    def memory(self):
-        """Bytes that would be free if the server ended."""
-        return sum(process.memory_full_info().uss for process in self.processes)
-
-    def cpu(self):
-        """Seconds of CPU time."""
-        return sum(map(cpu_seconds, self.processes))
+    def usage(self, streams=()):
+        """Add up what all processes have used, with these streams open."""
+        return Usage(
+            cpu=sum(map(cpu_seconds, self.processes)),
+            events=sum(len(stream.times) for stream in streams),
+            threads=sum(process.num_threads() for process in self.processes),
+            memory=sum(p.memory_full_info().uss for p in self.processes),
+        )
 
 
 def cpu_seconds(process):
@@ -201,35 +212,42 @@ def serve(contestant, plan):
 
 async def use(server, plan):
     """Open the streams, watch them, load pages meanwhile; return the figures."""
-    loop, count, patience = asyncio.get_running_loop(), plan.count, plan.patience
     await warm_up(server.port, plan)
     server.find_processes()
-    idle_threads, idle_memory = server.threads(), server.memory()
-    cpu_idle = server.cpu()
-    streams = await open_streams(server.port, plan.streams, count, patience, plan.every)
-    begin, cpu_begin, events_begin = loop.time(), server.cpu(), events(streams)
-    threads = server.threads()
+    idle = server.usage()
+    streams = await open_streams(
+        server.port, plan.streams, plan.count, plan.patience, plan.every
+    )
+    begin, opened = time.perf_counter(), server.usage(streams)
     await asyncio.sleep(plan.window)
-    cpu_end, events_end = server.cpu(), events(streams)
-    memory = server.memory() - idle_memory
+    watched = server.usage(streams)
     page = await page_latency(server.port, plan.window)
-    figures = {
+    return {
         "opened": len(streams),
         "complete": sum(is_up_to_date(stream, plan) for stream in streams),
-        "idle_threads": idle_threads,
-        "threads": threads,
+        "idle_threads": idle.threads,
+        "threads": opened.threads,
         "gap": gap(streams, begin),
         "page": page,
         "stop": await stop(server),
+        **costs(len(streams), plan, idle, opened, watched),
     }
-    if len(streams) < FEW:
-        return figures
-    event_cpu = (cpu_end - cpu_begin) / (events_end - events_begin)
-    figures |= {"memory": memory / len(streams), "event_cpu": event_cpu}
-    if not plan.busy:  # or the events' share would be most of it
-        open_cpu = (cpu_begin - cpu_idle - events_begin * event_cpu) / len(streams)
-        figures["open_cpu"] = open_cpu
-    return figures
+
+
+def costs(streams, plan, idle, opened, watched):
+    """What one of the streams cost, unless that is lost in the noise."""
+    events = watched.events - opened.events
+    if streams < FEW or not events:
+        return {}
+    event_cpu = (watched.cpu - opened.cpu) / events
+    open_cpu = (opened.cpu - idle.cpu - opened.events * event_cpu) / streams
+    # Where the server is busy with the events, what is left says nothing.
+    measurable = open_cpu > 0 and not plan.busy
+    return {
+        "memory": (watched.memory - idle.memory) / streams,
+        "event_cpu": event_cpu,
+        "open_cpu": open_cpu if measurable else None,
+    }
 
 
 async def warm_up(port, plan):
@@ -241,13 +259,9 @@ async def warm_up(port, plan):
     await asyncio.sleep(0.2)  # a thread that ends takes a moment
 
 
-def events(streams):
-    return sum(len(stream.times) for stream in streams)
-
-
 def is_up_to_date(stream, plan):
     """Whether the stream goes on; it closes itself after an event out of order."""
-    late = stream.loop.time() - stream.times[-1]
+    late = time.perf_counter() - stream.times[-1]
     return not stream.ended.done() and late < 2 * plan.tick + 0.5
 
 
