@@ -124,9 +124,9 @@ class Plan:
 class Figures:
     """What one contestant did with a number of streams; None where it did nothing.
 
-    opened: streams that got an event; complete: those of them that had missed none when
-    time was up; memory: bytes for each open stream; open_cpu (while the others stream),
-    event_cpu, gap, page, stop (from Ctrl-C on, with all streams open): seconds.
+    opened: streams that got an event; on_time: those of them that had got all in order
+    until the end; memory: bytes for each open stream; open_cpu (while the others
+    stream), event_cpu, gap, page, stop (after Ctrl-C, with all streams open): seconds.
     """
 
     contestant: str
@@ -134,7 +134,7 @@ class Figures:
     tick: float
     busy: bool
     opened: int = 0
-    complete: int = 0
+    on_time: int = 0
     idle_threads: int = 0
     threads: int = 0
     memory: float | None = None
@@ -224,7 +224,7 @@ async def use(server, plan):
     page = await page_latency(server.port, plan.window)
     return {
         "opened": len(streams),
-        "complete": sum(is_up_to_date(stream, plan) for stream in streams),
+        "on_time": sum(is_on_time(stream, plan) for stream in streams),
         "idle_threads": idle.threads,
         "threads": opened.threads,
         "gap": gap(streams, begin),
@@ -259,7 +259,7 @@ async def warm_up(port, plan):
     await asyncio.sleep(0.2)  # a thread that ends takes a moment
 
 
-def is_up_to_date(stream, plan):
+def is_on_time(stream, plan):
     """Whether the stream goes on; it closes itself after an event out of order."""
     late = time.perf_counter() - stream.times[-1]
     return not stream.ended.done() and late < 2 * plan.tick + 0.5
@@ -305,11 +305,12 @@ def main():
     plans = make_plans(possible(wanted(), console), seconds("TICK"))
     files = {name: output(name) for name in ("JSON", "SVG")}
     used = versions(contestants)
-    console.print(f"CPU: {os.cpu_count()} cores; {', '.join(used)}", highlight=False)
+    cores = f"CPU: {os.cpu_count()} cores"
+    console.print(", ".join([cores, *used]), highlight=False, soft_wrap=True)
     figures = []
     for block in measure_all(contestants, plans, console):
         figures += block
-        console.print(table(block))
+        console.print("", table(block), "", sep="\n")
     if files["JSON"]:
         raw = {"cores": os.cpu_count(), "versions": used}
         raw["figures"] = [asdict(f) for f in figures]

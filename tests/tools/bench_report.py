@@ -7,14 +7,16 @@ from matplotlib.figure import Figure
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-# The rows after the counts: label, attribute, unit, decimal places.
+COUNTS = "streams\nopen", "on\ntime", "threads"
+# What it is, attribute, unit, decimal places.
 COSTS = (
-    ("memory per stream, KB", "memory", 1e3, 1),
-    ("CPU to open one, µs", "open_cpu", 1e-6, 0),
-    ("CPU per event, µs", "event_cpu", 1e-6, 0),
-    ("gap, 99th percentile, ms", "gap", 1e-3, 0),
-    ("page load meanwhile, ms", "page", 1e-3, 1),
+    ("memory\nper\nstream,\nKB", "memory", 1e3, 1),
+    ("CPU to\nopen\none,\nµs", "open_cpu", 1e-6, 0),
+    ("CPU\nper\nevent,\nµs", "event_cpu", 1e-6, 0),
+    ("gap,\n99th\npct.,\nms", "gap", 1e-3, 0),
+    ("page\nload,\nms", "page", 1e-3, 1),
 )
+STOP = "stops\nafter\nCtrl-C,\ns"
 NOTHING = "-"
 # Title, number, decimal places; a panel of the plot for each.
 PANELS = (
@@ -49,46 +51,28 @@ def heading(f):
 
 
 def table(figures):
-    """The figures of all contestants under the same load, side by side."""
-    title = heading(figures[0])
-    look = {"box": SIMPLE_HEAD, "padding": (0, 0, 0, 1), "pad_edge": False}
-    result = Table(title=title, title_justify="left", **look)
+    """The figures of all contestants under the same load: a row for each."""
+    look = {"box": SIMPLE_HEAD, "padding": 0, "pad_edge": False, "show_edge": False}
+    result = Table(title=heading(figures[0]), title_justify="left", **look)
     result.add_column(no_wrap=True)
+    costs = [cost for cost in COSTS if any(getattr(f, cost[1]) for f in figures)]
+    for title in (*COUNTS, *(cost[0] for cost in costs), STOP):
+        result.add_column(title, justify="right")
     for f in figures:
-        name = f.contestant.replace(" ", "\n")
-        result.add_column(name, justify="right", overflow="fold")
-    for row in (*counts(figures), *costs(figures), stops(figures)):
-        result.add_row(*row)
+        result.add_row(f.contestant, *cells(f, costs))
     return result
 
 
-def counts(figures):
-    yield "streams open", *(f"{f.opened:,}" for f in figures)
-    yield "... and complete", *(f"{f.complete:,}" for f in figures)
-    yield "threads", *(f"{f.threads:,}" for f in figures)
-    yield "... above the idle server", *(f"{above(f):+,}" for f in figures)
-
-
-def above(f):
-    return f.threads - f.idle_threads
-
-
-def costs(figures):
-    for label, name, *form in COSTS:
-        numbers = [number(getattr(f, name), *form) for f in figures]
-        if set(numbers) != {NOTHING}:
-            yield label, *numbers
+def cells(f, costs):
+    counts = (f"{count:,}" for count in (f.opened, f.on_time, f.threads))
+    numbers = (number(getattr(f, name), *form) for _, name, *form in costs)
+    never = "no" if f.opened else NOTHING
+    return *counts, *numbers, f"{f.stop:.1f}" if f.stop else never
 
 
 def number(value, unit, places):
     """The value in its unit; a dash for none, and for less than can be measured."""
     return f"{value / unit:,.{places}f}" if (value or 0) > 0 else NOTHING
-
-
-def stops(figures):
-    never = {True: "no", False: NOTHING}
-    seconds = (f"{f.stop:.1f}" if f.stop else never[f.opened > 0] for f in figures)
-    return "stops after Ctrl-C, s", *seconds
 
 
 def plot(figures, path):
