@@ -1,7 +1,5 @@
 """Django's ASGI handler for long streams: an open stream holds no idle thread.
 
-    from handlers import get_asgi_application  # not from django.core.asgi
-
 Django's own (5.2 to 6.1) holds a thread for each open stream: its receivers of
 request_started run in a thread of the request's own (ticket 32889). Here
 - request signals and response.close() run on the event loop, as long as the request has
@@ -12,12 +10,13 @@ request_started run in a thread of the request's own (ticket 32889). Here
 """
 
 import asyncio
+from collections.abc import Callable
 from contextlib import closing
 from inspect import unwrap
+from types import MethodType
 
 import django
 from asgiref.sync import AsyncToSync, SyncToAsync, sync_to_async
-from asgiref.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope
 from django.core.cache import caches, close_caches
 from django.core.exceptions import RequestAborted
 from django.core.handlers import asgi
@@ -31,7 +30,7 @@ DJANGOS_RECEIVERS = (reset_queries, close_old_connections, close_caches, reset_u
 
 
 def get_asgi_application(request_class: type = asgi.ASGIRequest) -> "ASGIHandler":
-    """Set Django up and return an ASGI application, as django.core.asgi does."""
+    """Set Django up and return an ASGI application, in place of django.core.asgi's."""
     django.setup(set_prefix=False)
     application = ASGIHandler()
     application.request_class = request_class
@@ -41,9 +40,7 @@ def get_asgi_application(request_class: type = asgi.ASGIRequest) -> "ASGIHandler
 class ASGIHandler(asgi.ASGIHandler):
     """Django's ASGIHandler with another handle(); the module says what differs."""
 
-    async def handle(
-        self, scope: HTTPScope, receive: ASGIReceiveCallable, send: ASGISendCallable
-    ) -> None:
+    async def handle(self, scope: dict, receive: Callable, send: Callable) -> None:
         """Serve one request, in the server's task and context."""
         outer = sync_executor()
         try:
@@ -52,7 +49,7 @@ class ASGIHandler(asgi.ASGIHandler):
             return
         with closing(body_file):
             set_script_prefix(asgi.get_script_prefix(scope))
-            await self.announce(request_started, scope=scope)
+            await self.send_signal(request_started, scope=scope)
             request, error_response = self.create_request(scope, body_file)
             if request is None:
                 await self.send_response(error_response, send)
@@ -62,10 +59,11 @@ class ASGIHandler(asgi.ASGIHandler):
             try:
                 await self.respond(request, receive, send, outer)
             except asyncio.CancelledError:
+                task = asyncio.current_task()
                 # A download that is cut must look cut; an event stream ends anywhere.
-                if not send.event_stream_is_open:
+                if not (send.event_stream_is_open and task.cancelling()):
                     raise
-                asyncio.current_task().uncancel()
+                task.uncancel()
                 await send({"type": "http.response.body"})
                 end_thread(outer)  # Django waits for it, and servers cancel twice
 
@@ -84,7 +82,7 @@ class ASGIHandler(asgi.ASGIHandler):
             _, error = errors.split(RequestAborted)
         finally:
             if response is None:
-                await self.announce(request_finished)
+                await self.send_signal(request_finished)
             elif self.closes_without_thread(request, response):
                 response.close()
             else:
@@ -92,30 +90,30 @@ class ASGIHandler(asgi.ASGIHandler):
         if error:
             raise error.exceptions[0] if len(error.exceptions) == 1 else error
 
-    async def announce(self, signal, **named):
-        """Send a request signal."""
+    async def send_signal(self, signal, **named):
         if self.only_django_runs(signal):
             signal.send(sender=self.__class__, **named)
         else:
             await signal.asend(sender=self.__class__, **named)
 
     def only_django_runs(self, signal):
-        """Tell if there is no thread yet, and signal has no receivers but Django's."""
+        """Tell if there is no thread yet, and only Django's receivers would run."""
         # Signal.has_listeners() is public, but cannot tell whose they are.
-        sync_receivers, async_receivers = signal._live_receivers(self.__class__)
-        receivers = [unwrap(receiver) for receiver in sync_receivers + async_receivers]
-        return not sync_executor() and all(r in DJANGOS_RECEIVERS for r in receivers)
+        sync_and_async = signal._live_receivers(self.__class__)
+        return (
+            not sync_executor()
+            and all(unwrap(r) in DJANGOS_RECEIVERS for rs in sync_and_async for r in rs)
+            and not caches.all(initialized_only=True)  # close_caches() closes them
+        )
 
     def closes_without_thread(self, request, response):
         """Tell if there is no thread yet, and only Django's code closes response."""
+        closers = response._resource_closers  # projects add to it; nothing public does
         return (
             self.only_django_runs(request_finished)
-            # Projects append to this list; HttpResponseBase.close() runs it.
-            and response._resource_closers == [request.close]
-            and getattr(request.close, "__func__", None) is asgi.ASGIRequest.close
-            and getattr(response.close, "__func__", None) is HttpResponseBase.close
+            and response.close == MethodType(HttpResponseBase.close, response)
+            and closers == [MethodType(asgi.ASGIRequest.close, request)]
             and request.content_type != "multipart/form-data"  # uploads have a close()
-            and not caches.all(initialized_only=True)
         )
 
 

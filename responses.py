@@ -1,10 +1,6 @@
-"""A StreamingHttpResponse for async generators alone. In an async view:
+"""A StreamingHttpResponse for async generators alone."""
 
-return AsyncStreamingHttpResponse(events(), content_type="text/event-stream")
-"""
-
-from collections.abc import AsyncIterator
-from typing import NoReturn
+from collections.abc import AsyncIterator, Iterator
 
 from django.http import StreamingHttpResponse
 
@@ -12,13 +8,13 @@ from django.http import StreamingHttpResponse
 class AsyncStreamingHttpResponse(StreamingHttpResponse):
     """Stream an async iterable, and close it as soon as the response ends.
 
-    Raises TypeError for a sync iterable and over WSGI, where Django's own (since 4.2)
-    collects everything before it sends anything.
+        return AsyncStreamingHttpResponse(events(), content_type="text/event-stream")
 
-    handlers.ASGIHandler ends the request's thread, and closes its connections, before
-    the first part. So what a sync middleware or view has left there (a tenant, a
-    thread-local, an open transaction) is not there in the generator. A generator that
-    calls sync code gets a new thread, and holds it to the end.
+    Raises TypeError for a sync iterable and over WSGI, where Django's own (since 4.2)
+    collects everything before it sends anything. Under handlers.ASGIHandler the thread
+    of the request ends, its connections closed, before the first part: what a sync
+    middleware or view left there (a tenant, a thread-local, an open transaction) is not
+    there in the generator. If that calls sync code, it gets and holds a new thread.
     """
 
     needs_thread = False  # True keeps the thread
@@ -31,9 +27,9 @@ class AsyncStreamingHttpResponse(StreamingHttpResponse):
             raise TypeError(f"{what}: use an async generator (async def, yield)")
         super()._set_streaming_content(value)
         # Middleware may wrap the content and set it again: the last set is outermost.
-        self.contents = [value, *getattr(self, "contents", [])]
+        self.layers = [value, *getattr(self, "layers", [])]
 
-    def __iter__(self) -> NoReturn:
+    def __iter__(self) -> Iterator[bytes]:
         raise TypeError(f"{type(self).__name__} needs ASGI: serve it with uvicorn")
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
@@ -42,10 +38,10 @@ class AsyncStreamingHttpResponse(StreamingHttpResponse):
             async for part in self._iterator:
                 yield self.make_bytes(part)
         finally:
-            for content in self.contents:
-                # One that a middleware's task still reads ends with that task.
-                if hasattr(content, "aclose") and not getattr(content, "ag_running", 0):
-                    await content.aclose()
+            for layer in self.layers:
+                is_read = getattr(layer, "ag_running", False)  # by a task that ends it
+                if hasattr(layer, "aclose") and not is_read:
+                    await layer.aclose()
 
 
 async def nothing() -> AsyncIterator[bytes]:

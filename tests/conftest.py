@@ -52,3 +52,13 @@ def settings_with_database():
             }
         }
         yield
+
+
+@pytest.fixture(params=["django", "ours"])
+def handler_class(request):
+    """Django's handler and ours: what both must do is tested on both."""
+    from django.core.handlers.asgi import ASGIHandler
+
+    import handlers
+
+    return {"django": ASGIHandler, "ours": handlers.ASGIHandler}[request.param]

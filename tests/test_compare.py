@@ -64,12 +64,14 @@ def test_story_of_gevent():
 
 def check_turns(wsgi):
     cut = next(record for record in wsgi.records if record.kind == "cut")
-    before = [record for record in wsgi.records if record.at < cut.at]
+    # The next page may come before a busy client has noticed the cut.
+    before = [record for record in wsgi.records if record.at < cut.at - 0.5]
     assert tabs(before, "open") == {1, 2, 3}
     assert tabs(before, "page") == tabs(before, "number") == {1}
     counted = [record.value for record in before if record.kind == "number"]
     assert counted == NUMBERS[: len(counted)]
-    assert cut == Record(cut.at, 1, "cut", counted[-1])
+    assert cut.tab == 1
+    assert counted[-1] - 5 < cut.value < counted[-1]
     assert cut.at > 5
     assert len(tabs(wsgi.records, "number")) > 1
     assert wsgi.timeouts >= 1

@@ -14,11 +14,12 @@ from asgiref.sync import async_to_sync, sync_to_async
 from asgiref.testing import ApplicationCommunicator
 from django.core.handlers import asgi
 from django.core.signals import request_finished, request_started
-from django.db import connection, connections
+from django.db import connections
 from django.http import FileResponse, HttpResponse, StreamingHttpResponse
 from django.test import override_settings
 from django.urls import path
 from django.utils.decorators import sync_and_async_middleware
+from in_process import get, leave, open_request, open_stream, query, until
 
 import handlers
 from responses import AsyncStreamingHttpResponse
@@ -26,11 +27,6 @@ from responses import AsyncStreamingHttpResponse
 language = ContextVar("language")
 events = []
 generators = []  # keeps them from being closed because nobody refers to them
-
-
-def query():
-    with connection.cursor() as cursor:
-        return cursor.execute("SELECT 1").fetchone()[0]
 
 
 def thread_view(request):
@@ -222,52 +218,6 @@ def signals():
     request_finished.disconnect(finished)
 
 
-def open_request(handler, url, method="GET", headers=()):
-    """Start a request; its body has still to be sent."""
-    url, _, query_string = url.partition("?")
-    scope = {
-        "type": "http",
-        "asgi": {"version": "3.0"},
-        "http_version": "1.1",
-        "method": method,
-        "path": url,
-        "query_string": query_string.encode("latin-1"),
-        "headers": [(b"host", b"localhost"), *headers],
-    }
-    return ApplicationCommunicator(handler, scope)
-
-
-async def get(handler, url, method="GET", body=b"", headers=()):
-    """Run a request to its end; return the status and the body."""
-    communicator = open_request(handler, url, method, headers)
-    await communicator.send_input({"type": "http.request", "body": body})
-    start = await communicator.receive_output(5)
-    parts, more = [], True
-    while more:
-        message = await communicator.receive_output(5)
-        parts.append(message.get("body", b""))
-        more = message.get("more_body", False)
-    await communicator.wait(5)
-    return start["status"], b"".join(parts).decode()
-
-
-async def open_stream(handler, url):
-    """Start a stream; return when its first part has come."""
-    communicator = open_request(handler, url)
-    await communicator.send_input({"type": "http.request"})
-    assert (await communicator.receive_output(5))["status"] == 200
-    part = await communicator.receive_output(5)
-    assert isinstance(part["body"], bytes)
-    assert part["more_body"]
-    return communicator
-
-
-async def until(condition):
-    async with asyncio.timeout(5):
-        while not condition():
-            await asyncio.sleep(0.01)
-
-
 async def test_sync_views_run_in_parallel(handler):
     answers = await asyncio.gather(*(get(handler, "/meeting/") for _ in range(2)))
     assert answers == [(200, "met")] * 2
@@ -300,8 +250,7 @@ async def test_connections_are_closed_when_the_client_leaves(handler, database):
 async def test_open_stream_holds_no_connection(our_handler, database):
     stream = await open_stream(our_handler, "/stream/endless/?wait")
     await until(lambda: 0 < database.opened == database.closed)
-    await stream.send_input({"type": "http.disconnect"})
-    await stream.wait(5)
+    await leave(stream)
 
 
 @pytest.mark.parametrize(
@@ -317,8 +266,7 @@ async def test_signals_are_sent_once(handler, signals, url, status):
 async def test_signals_are_sent_once_when_the_client_leaves(handler, signals):
     stream = await open_stream(handler, "/stream/endless/?wait")
     assert signals == ["started"]
-    await stream.send_input({"type": "http.disconnect"})
-    await stream.wait(5)
+    await leave(stream)
     assert signals == ["started", "finished"]
 
 
@@ -455,9 +403,10 @@ async def test_server_that_cancels_gets_the_end_of_the_body(our_handler, signals
 async def test_download_that_the_server_cancels_does_not_look_complete(our_handler):
     stream = await open_stream(our_handler, "/stream/endless/?wait&type=text/plain")
     stream.future.cancel()
-    await stream.future
+    with pytest.raises(asyncio.CancelledError):
+        await stream.future
     assert events == ["generator closed"]
-    assert await stream.receive_nothing()
+    assert stream.output_queue.empty()
 
 
 async def test_request_that_cannot_be_built_is_finished(handler):
@@ -501,28 +450,7 @@ async def test_receive_is_called_once_after_the_body(handler):
     stream = await open_stream(counted, "/stream/endless/?wait")
     await asyncio.sleep(0.05)
     assert calls == ["receive"] * 2
-    await stream.send_input({"type": "http.disconnect"})
-    await stream.wait(5)
-
-
-async def test_open_streams_hold_no_thread(our_handler):
-    before = set(threading.enumerate())
-    streams = [await open_stream(our_handler, "/stream/endless/?wait") for _ in "abcde"]
-    await until(lambda: set(threading.enumerate()) <= before)
-    for stream in streams:
-        await stream.send_input({"type": "http.disconnect"})
-        await stream.wait(5)
-
-
-async def test_django_holds_a_thread_for_each_stream():
-    """The reason for handlers.py; when this fails, Django no longer needs it."""
-    handler = new_handler(asgi.ASGIHandler)
-    before = set(threading.enumerate())
-    streams = [await open_stream(handler, "/stream/endless/?wait") for _ in "abcde"]
-    assert len(set(threading.enumerate()) - before) >= len(streams)
-    for stream in streams:
-        await stream.send_input({"type": "http.disconnect"})
-        await stream.wait(5)
+    await leave(stream)
 
 
 def sync_middleware(get_response):
