@@ -47,7 +47,7 @@ def test_story():
 
 def test_story_of_workers():
     """Each worker's stream is cut; then the tabs that waited have their turn."""
-    _, workers, _ = compare("SECONDS=10", "GUNICORN=--workers 2").runs
+    _, workers, _ = compare("SECONDS=14", "GUNICORN=--workers 2").runs
     first = {tab: workers.tab(tab)[1].at for tab in (1, 2, 3)}  # after it was opened
     assert workers.name == "WSGI --workers 2"
     assert most_at_once(workers) == workers.threads == 2
@@ -71,7 +71,7 @@ def check_turns(wsgi):
     counted = [record.value for record in before if record.kind == "number"]
     assert counted == NUMBERS[: len(counted)]
     assert cut.tab == 1
-    assert counted[-1] - 5 < cut.value < counted[-1]
+    assert counted[-1] - 5 < cut.value <= counted[-1]
     assert cut.at > 5
     assert len(tabs(wsgi.records, "number")) > 1
     assert wsgi.timeouts >= 1
