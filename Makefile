@@ -4,12 +4,17 @@ VENV = .venv
 # Not from the environment: conda has a HOST of its own there.
 HOST = 127.0.0.1
 WORKERS = 1
+# Further options for gunicorn: the last one of a kind wins.
+GUNICORN =
 BIN = $(VENV)/bin
+# Installed only for those who ask gunicorn for it.
+GEVENT = $(if $(findstring gevent,$(GUNICORN) $(GUNICORN_CMD_ARGS)),$(VENV)/.gevent)
 # What uvicorn serves; `make bench` has others in tests/tools/foundations.py.
 ASGI = app:asgi_application
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help run-wsgi run-asgi compare tabs test bench clean
+.PHONY: help run-wsgi run-asgi tabs compare test bench clean
+.PHONY: run-hypercorn run-daphne run-granian run-gunicorn-asgi
 
 help: ## this list
 	@echo "What each target shows:"
@@ -17,18 +22,21 @@ help: ## this list
 	    while IFS='|' read -r target text; do printf '%-16s %s\n' "$$target" "$$text"; done
 
 run-wsgi: PORT ?= 8000
-run-wsgi: $(VENV)/.demo ## gunicorn: the first tab counts and holds the worker, the others wait
+run-wsgi: COUNTING = $(if $(filter 1,$(WORKERS)),one tab counts,$(WORKERS) tabs count)
+run-wsgi: $(VENV)/.demo $(GEVENT) ## gunicorn: the first tab counts and holds the worker, the others wait
 	@WORKERS='$(WORKERS)' $(BIN)/python .preflight.py $@ '$(HOST)' '$(PORT)'
 	@echo 'WSGI: open http://localhost:$(PORT)/ in three tabs.'
-	@echo 'Watch: one tab counts, the others stay blank; at 70 it is cut and the next has its turn.'
+	$(if $(GUNICORN)$(GUNICORN_CMD_ARGS),,@echo 'Watch: $(COUNTING), the others stay \
+	blank; at 70 a stream is cut and the next tab has its turn.')
 	$(BIN)/gunicorn app:wsgi_application --workers '$(WORKERS)' --bind '$(BIND)' \
-	    --graceful-timeout 1 --no-control-socket --config .gunicorn.py
+	    --graceful-timeout 1 --no-control-socket --config .gunicorn.py $(GUNICORN)
 
 run-asgi: PORT ?= 8001
+run-asgi: SERVING = $(if $(filter 1,$(WORKERS)),one worker,$(WORKERS) workers)
 run-asgi: $(VENV)/.demo ## uvicorn: one worker, and all tabs count at once
 	@WORKERS='$(WORKERS)' $(BIN)/python .preflight.py $@ '$(HOST)' '$(PORT)'
 	@echo 'ASGI: open http://localhost:$(PORT)/ in three tabs, then in more.'
-	@echo 'Watch: all of them count at once, down to Blastoff, on one worker.'
+	@echo 'Watch: all of them count at once, down to Blastoff, on $(SERVING).'
 	$(BIN)/uvicorn $(ASGI) --workers '$(WORKERS)' --host '$(HOST)' --port '$(PORT)' \
 	    --timeout-graceful-shutdown 1 --lifespan off
 
@@ -38,22 +46,23 @@ SECONDS =
 FAST =
 SVG =
 PNG =
-compare: $(VENV)/.compare ## both side by side: who counts, who waits, in this terminal
-## TABS=3 SECONDS=45, FAST=1: five times faster, SVG=file: a picture
-	@$(BIN)/python tests/tools/compare.py TABS='$(TABS)' SECONDS='$(SECONDS)' \
-	    FAST='$(FAST)' SVG='$(SVG)'
-
 tabs: PORT ?= 8000
 tabs: $(VENV)/$(if $(PNG),.tests,.compare) ## both in one browser window: a row of tabs for each
 ## TABS=3 PORT=8000, PNG=file: a picture
 	@$(BIN)/python tests/tools/tabs.py TABS='$(TABS)' PORT='$(PORT)' \
 	    WORKERS='$(WORKERS)' PNG='$(PNG)'
 
+compare: $(VENV)/.compare $(GEVENT) ## both side by side: who counts, who waits, in this terminal
+## TABS=3 SECONDS=45, FAST=1: five times faster, SVG=file: a picture
+## GUNICORN="--workers 3": other options for the second server
+	@$(BIN)/python tests/tools/compare.py TABS='$(TABS)' SECONDS='$(SECONDS)' \
+	    FAST='$(FAST)' SVG='$(SVG)' GUNICORN='$(GUNICORN)'
+
 test: $(VENV)/.tests ## every claim of the post, on real servers
 	$(BIN)/pytest tests
 
-bench: $(VENV)/.bench ## what an open stream costs, beside Django's own handler and others
-## STREAMS=10,100: how many, JSON=file: the raw figures, SVG=file: a plot
+bench: $(VENV)/.bench $(if $(filter 1,$(SERVERS)),$(VENV)/.servers) ## what an open stream costs: ASGI, threads, gevent
+## SERVERS=1: five ASGI servers, STREAMS=10,100: how many, JSON=file, SVG=file
 	@$(BIN)/python tests/tools/bench.py
 
 clean: ## the folder as it was cloned
@@ -61,6 +70,21 @@ clean: ## the folder as it was cloned
 
 # gunicorn takes an IPv6 address in brackets, uvicorn without.
 BIND = $(if $(findstring :,$(HOST)),[$(HOST)],$(HOST)):$(PORT)
+
+# Other servers for the same ASGI application, each started as its documentation says.
+run-hypercorn run-daphne run-granian run-gunicorn-asgi: PORT ?= 8002
+run-hypercorn: $(VENV)/.servers
+	$(BIN)/hypercorn $(ASGI) --workers 1 --bind '$(BIND)'
+
+run-daphne: $(VENV)/.servers
+	$(BIN)/daphne $(ASGI) --bind '$(HOST)' --port '$(PORT)'
+
+run-granian: $(VENV)/.servers
+	$(BIN)/granian $(ASGI) --interface asgi --workers 1 --host '$(HOST)' --port '$(PORT)'
+
+run-gunicorn-asgi: $(VENV)/.servers
+	$(BIN)/gunicorn $(ASGI) --worker-class asgi --workers 1 --bind '$(BIND)' \
+	    --no-control-socket
 
 # The stamps are written last, so an interrupted install is not taken for a finished one.
 $(VENV)/.demo: requirements.txt
@@ -77,7 +101,17 @@ $(VENV)/.compare: $(VENV)/.demo tests/requirements.txt
 	@$(PIP) -c tests/requirements.txt httpx httpx-sse psutil rich
 	@touch $@
 
-$(VENV)/.bench: $(VENV)/.compare
+$(VENV)/.gevent: $(VENV)/.demo tests/requirements.txt
+	@echo 'Installing gevent into $(VENV) ...'
+	@$(PIP) -c tests/requirements.txt gevent
+	@touch $@
+
+$(VENV)/.servers: $(VENV)/.demo tests/requirements.txt
+	@echo 'Installing daphne, granian and hypercorn into $(VENV) ...'
+	@$(PIP) -c tests/requirements.txt daphne granian hypercorn
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.compare $(VENV)/.gevent
 	@echo 'Installing matplotlib and starlette into $(VENV) ...'
 	@$(PIP) -c tests/requirements.txt matplotlib starlette
 	@touch $@

@@ -1,5 +1,6 @@
-"""`make bench`: its table, its files, its knobs, its end."""
+"""`make bench`: its tables, its files, its knobs, its end."""
 
+import io
 import json
 import os
 import signal
@@ -8,46 +9,101 @@ from xml.etree import ElementTree
 
 import psutil
 import pytest
+from bench import CONTESTANTS, STREAMS, Figures, make_plans
+from bench_report import duration, heading, table
 from harness import run_make, start_make
+from rich.console import Console
 
-CONTESTANTS = ["this project", "Django's own", "Starlette", "bare ASGI"]
-CONTESTANTS += ["gunicorn sync", "gunicorn 100 threads"]
+SERVERS = ["uvicorn", "hypercorn", "daphne", "granian", "gunicorn asgi"]
+NAMES = ["this project", "Django's own", "Starlette", "bare ASGI"]
+OPEN, ON_TIME, THREADS, MEMORY, OPEN_CPU, CPU, GAP, PAGE, STOP = range(9)
+NAMES += ["gunicorn sync", "gunicorn threads", "gunicorn gevent"]
 
 
 def start_bench(**variables):
     return start_make("bench", *(f"{name}={v}" for name, v in variables.items()))
 
 
-def test_bench_shows_every_contestant(tmp_path):
+def run_bench(tmp_path, **knobs):
+    """Measure ten streams; return the output, the figures and the plot's texts."""
     files = {"JSON": tmp_path / "figures.json", "SVG": tmp_path / "plot.svg"}
-    bench = start_bench(STREAMS=10, **files)
-    out, err = bench.communicate(timeout=150)
+    bench = start_bench(STREAMS=10, TICK=0.2, **files, **knobs)
+    out, err = bench.communicate(timeout=170)
     assert (bench.returncode, err) == (0, "")
     assert "\x1b" not in out
-    assert row(out, "streams open") == ["10", "10", "10", "10", "1", "10"]
-    assert row(out, "... with every event") == ["10", "10", "10", "10", "1", "10"]
-    assert row(out, "... x bare ASGI")[3] == "1.00"
-    assert row(out, "/ meanwhile, median, ms")[4] == "-"  # its one worker is taken
-    check_figures(json.loads(files["JSON"].read_text())["figures"])
-    texts = list(ElementTree.parse(files["SVG"]).getroot().itertext())
-    assert set(CONTESTANTS) <= set(texts)
+    texts = ElementTree.parse(files["SVG"]).getroot().itertext()
+    return out, json.loads(files["JSON"].read_text())["figures"], list(texts)
 
 
-def row(out, label):
-    """The values of the table's first row with that label."""
-    line = next(line for line in out.splitlines() if line.strip().startswith(label))
-    return line.strip().removeprefix(label).split()
+def column(out, number):
+    """The values of one of the table's columns, which follow the names."""
+    lines = out.splitlines()
+    rows = [(name, x) for x in lines for name in NAMES + SERVERS if x.startswith(name)]
+    return [line.removeprefix(name).split()[number] for name, line in rows]
 
 
-def check_figures(figures):
-    assert [f["contestant"] for f in figures] == CONTESTANTS
-    held = [f["threads"] - f["idle_threads"] for f in figures]
-    assert held[0] <= 4
-    assert held[1] >= 9  # the idle server may have had one
-    assert all(f["open_cpu"] > 0 for f in figures[:4])
-    assert all(f["page"] > 0 for f in figures[:4])
-    assert all(f["event_cpu"] > 0 for f in figures)
-    assert all(f["gap"] > f["tick"] / 2 for f in figures)
+def test_bench_shows_every_contestant(tmp_path):
+    out, figures, texts = run_bench(tmp_path)
+    assert "This takes about" in out.partition("10 streams:")[0]
+    assert column(out, OPEN) == ["10", "10", "10", "10", "1", "10", "10"]
+    assert column(out, ON_TIME) == column(out, OPEN)
+    # One stream is all there is, and its worker is taken.
+    assert [column(out, cost)[4] for cost in (MEMORY, CPU, PAGE)] == ["-"] * 3
+    assert [f["contestant"] for f in figures] == NAMES
+    assert set(NAMES) <= set(texts)
+    check_costs(figures)
+
+
+def check_costs(figures):
+    this, djangos, *_, threads, gevent = figures
+    assert this["threads"] - this["idle_threads"] <= 4
+    assert gevent["threads"] - gevent["idle_threads"] <= 4
+    assert djangos["threads"] > 10
+    assert threads["threads"] > 10
+    several = [f for f in figures if f["opened"] > 1]
+    assert all(f["event_cpu"] > 0 and f["page"] > 0 for f in several)
+    assert all(f["gap"] > f["tick"] / 2 and f["stop"] < 9 for f in figures)
+
+
+def test_bench_shows_every_server(tmp_path):
+    out, figures, texts = run_bench(tmp_path, SERVERS=1)
+    assert column(out, OPEN) == column(out, ON_TIME) == ["10"] * 5
+    assert [f["contestant"] for f in figures] == SERVERS
+    assert set(SERVERS) <= set(texts)
+    assert all(f["event_cpu"] > 0 and f["page"] > 0 for f in figures)
+    assert float(column(out, STOP)[0]) < 3
+
+
+def test_table_fits_a_terminal_and_says_what_a_server_cannot_do():
+    most = (5000, 4999, 1, 5005, 25e3, 2e-3, 1e-4, 1.005, 6e-3, 7)
+    figures = [
+        Figures("gunicorn threads", 5000, 1, False, *most),
+        Figures("few", 5000, 1, False, opened=1),
+        Figures("none", 5000, 1, False),
+    ]
+    console = Console(width=80, file=io.StringIO())
+    console.print(table(figures))
+    *_, best, few, none = console.file.getvalue().splitlines()
+    full = "gunicorn threads 5,000 4,999 5,005 25.0 2,000 100 1,005 6.0 7.0"
+    rows = [full, "few 1 0 0 - - - - - no", "none 0 0 0 - - - - - -"]
+    assert [" ".join(line.split()) for line in (best, few, none)] == rows
+
+
+def test_heading_says_how_busy():
+    calm, busy = make_plans([1000], tick=1)
+    assert (
+        heading(calm) == "1,000 streams at the post's pace: an event a second in each"
+    )
+    assert (
+        heading(busy) == "1,000 busy streams: 8 events a second in each, 8,000 in all"
+    )
+
+
+def test_default_takes_about_six_minutes():
+    plans = make_plans([int(number) for number in STREAMS.split(",")], tick=1)
+    seconds = sum(plan.estimate for plan in plans) * len(CONTESTANTS)
+    assert 60 < seconds < 6.5 * 60
+    assert (duration(44), duration(301)) == ("40 seconds", "6 minutes")
 
 
 @pytest.mark.parametrize(
@@ -56,6 +112,10 @@ def check_figures(figures):
         ("STREAMS", "x"),
         ("STREAMS", "0"),
         ("STREAMS", "10,"),
+        ("TICK", "0"),
+        ("TICK", "x"),
+        ("TICK", "nan"),
+        ("SERVERS", "uvicorn"),
         ("JSON", "/no/such/folder/figures.json"),
         ("SVG", "/"),
     ],

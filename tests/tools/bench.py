@@ -1,34 +1,43 @@
-"""What an open event stream costs: this project beside Django's own handler and others.
+"""What an open event stream costs: this project beside other ways to serve it.
 
-    make bench STREAMS=10,1000 JSON=figures.json SVG=plot.svg
+    make bench STREAMS=100,1000 TICK=1 SERVERS=1 JSON=figures.json SVG=plot.svg
 
-Every contestant serves the same events and the same page from a fresh server. CPU,
-threads and memory are those of the process that serves, beyond what it uses idle.
+Every contestant serves the same events and the same page from a fresh server with one
+worker. CPU, threads and memory are those of all of the server's processes.
 """
 
 import asyncio
 import json
 import math
 import os
+import re
 import resource
 import statistics
+import subprocess
 import sys
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
 
-from bench_report import plot, table
+import psutil
+from bench_report import duration, plot, table
 from harness import Server
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from streams import BURST, BURST_EVERY, fetch_page, open_streams
 
-STREAMS = "1,10,100,1000,5000"
-SPARE_FILES = 100  # what bench and a server have open besides the streams
+STREAMS = "100,1000,5000"
+BUSY = 1000  # streams that are measured once more, with as many events as all can send
+BUSY_EVENTS = 8000  # a second, which no contestant is too slow for
+FEW = 10  # with fewer streams, what one of them costs is lost in the noise
+SPARE = 100  # connections, threads, files: for all that is not a measured stream
 PAGE_EVERY = 0.1  # seconds
+PATIENCE = 10  # seconds that a server has to stop
+NO_ACCESS_LOG = {"UVICORN_ACCESS_LOG": 0}  # most others write none unless told
+SHELLS = ("make", "sh", "bash", "dash")
 
 
 @dataclass(frozen=True)
@@ -37,78 +46,138 @@ class Contestant:
 
     name: str
     target: str
-    variables: dict
+    variables: dict = field(default_factory=dict)
 
 
+# Threads and gevent get as many as there are streams: the limit is theirs to choose.
 CONTESTANTS = (
-    Contestant("this project", "run-asgi", {}),
+    Contestant("this project", "run-asgi"),
     Contestant("Django's own", "run-asgi", {"ASGI": "tests.tools.foundations:stock"}),
     Contestant("Starlette", "run-asgi", {"ASGI": "tests.tools.foundations:starlette"}),
     Contestant("bare ASGI", "run-asgi", {"ASGI": "tests.tools.foundations:bare"}),
-    Contestant("gunicorn sync", "run-wsgi", {}),
+    Contestant("gunicorn sync", "run-wsgi"),
     Contestant(
-        "gunicorn 100 threads", "run-wsgi", {"GUNICORN_CMD_ARGS": "--threads 100"}
+        "gunicorn threads",
+        "run-wsgi",
+        {"GUNICORN": "--threads {enough} --worker-connections {enough}"},
     ),
+    Contestant(
+        "gunicorn gevent",
+        "run-wsgi",
+        {"GUNICORN": "--worker-class gevent --worker-connections {enough}"},
+    ),
+)
+SERVERS = (
+    Contestant("uvicorn", "run-asgi"),
+    Contestant("hypercorn", "run-hypercorn"),
+    Contestant("daphne", "run-daphne"),
+    Contestant("granian", "run-granian"),
+    Contestant("gunicorn asgi", "run-gunicorn-asgi"),
 )
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How long a number of streams is measured, in seconds.
+    """How a number of streams is measured; all times are in seconds.
 
-    Up to 8000 events/s, which no contestant is too slow for: with fewer, most of the
-    CPU per event would be the server's waking up. The streams last for the opening,
-    then for a window without requests for the page and one with.
+    tick: between two events of a stream. The streams are opened, then watched without
+    a request for the page, then with some; none of them ends before that.
     """
 
     streams: int
+    tick: float
+    busy: bool = False
+
+    def __str__(self):
+        return f"{self.streams:,} {'busy ' * self.busy}streams"
 
     @property
-    def tick(self):
-        return max(0.02, self.streams / 8000)
-
-    @property
-    def patience(self):
-        return 0.5 + self.streams / 5000
-
-    @property
-    def window(self):
-        return 1 + self.streams / 2000
+    def every(self):
+        """Between two bursts: few streams are spread over a tick, too."""
+        return max(BURST_EVERY, self.tick * BURST / self.streams)
 
     @property
     def opening(self):
-        # Twice the time that it should take: no stream may end before all are open.
-        return 2 * (self.streams / BURST * BURST_EVERY + self.patience)
+        return self.streams / BURST * self.every
+
+    @property
+    def patience(self):
+        return 2 + self.streams / 5000
+
+    @property
+    def window(self):
+        """At least a second, and some events of each stream."""
+        return max(1, 3 * self.tick)
 
     @property
     def count(self):
-        return math.ceil((self.opening + 2 * self.window) / self.tick)
+        """Twice what the opening should take, so that no stream ends too early."""
+        lasting = 2 * (self.opening + self.patience + self.window) + PATIENCE
+        return max(100, math.ceil(lasting / self.tick))
 
     @property
     def estimate(self):
-        return 2.5 + self.count * self.tick + self.opening
+        return 3 + self.opening + 2 * self.window
 
 
 @dataclass(frozen=True)
 class Figures:
     """What one contestant did with a number of streams; None where it did nothing.
 
-    opened, complete: streams that got an event, and all of them; memory: bytes for each
-    open stream; open_cpu, event_cpu, gap, page: seconds.
+    opened: streams that got an event; on_time: those of them that had got all in order
+    until the end; memory: bytes for each open stream; open_cpu (while the others
+    stream), event_cpu, gap, page, stop (after Ctrl-C, with all streams open): seconds.
     """
 
     contestant: str
     streams: int
     tick: float
-    opened: int
-    complete: int
-    idle_threads: int
+    busy: bool
+    opened: int = 0
+    on_time: int = 0
+    idle_threads: int = 0
+    threads: int = 0
+    memory: float | None = None
+    open_cpu: float | None = None
+    event_cpu: float | None = None
+    gap: float | None = None
+    page: float | None = None
+    stop: float | None = None
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a server had used at one moment, and the events that had arrived by then.
+
+    cpu: seconds; memory: bytes that would be free if the server ended.
+    """
+
+    cpu: float
+    events: int
     threads: int
-    memory: float | None
-    open_cpu: float | None
-    event_cpu: float | None
-    gap: float | None
-    page: float | None
+    memory: int
+
+
+class BenchServer(Server):
+    """Any of the contestants' servers, with all of its processes."""
+
+    READY = re.compile(
+        Server.READY.pattern + "|Running on http|Listening on TCP|Started worker-1"
+    )
+
+    def find_processes(self):
+        """Remember the server's processes, without the shell that started it."""
+        children = psutil.Process(self.process.pid).children(recursive=True)
+        self.processes = [p for p in children if p.name() not in SHELLS]
+
+    def usage(self, streams=()):
+        """Add up what all processes have used, with these streams open."""
+        return Usage(
+            cpu=sum(map(cpu_seconds, self.processes)),
+            events=sum(len(stream.times) for stream in streams),
+            threads=sum(process.num_threads() for process in self.processes),
+            memory=sum(p.memory_full_info().uss for p in self.processes),
+        )
 
 
 def cpu_seconds(process):
@@ -119,49 +188,65 @@ def cpu_seconds(process):
     return times.user + times.system
 
 
-def unshared_memory(process):
-    """Bytes that would be free if the process ended."""
-    return process.memory_full_info().uss
+def measure(contestant, plan, console):
+    """Measure a fresh server; if it does not start or ends, say so, without figures."""
+    try:
+        figures = serve(contestant, plan)
+    except (RuntimeError, OSError, psutil.Error) as error:
+        console.print(f"{contestant.name}: {error}", highlight=False, markup=False)
+        figures = {}
+    return Figures(contestant.name, plan.streams, plan.tick, plan.busy, **figures)
 
 
-def measure(contestant, plan):
-    """Start the contestant's server and measure it."""
-    variables = {"COUNT": plan.count, "TICK": plan.tick, "UVICORN_ACCESS_LOG": 0}
-    with Server(contestant.target, **variables, **contestant.variables) as server:
+def serve(contestant, plan):
+    """Start the contestant's server, use it, and end it."""
+    variables = {"COUNT": plan.count, "TICK": plan.tick, **NO_ACCESS_LOG}
+    for name, value in contestant.variables.items():
+        variables[name] = value.format(enough=plan.streams + SPARE)
+    with BenchServer(contestant.target, **variables) as server:
         try:
-            figures = asyncio.run(use(server, plan))
+            return asyncio.run(use(server, plan))
         finally:
-            server.kill()  # without waiting for the streams that are still open
-    return Figures(contestant.name, plan.streams, plan.tick, **figures)
+            server.kill()  # its own end may take longer than PATIENCE
 
 
 async def use(server, plan):
     """Open the streams, watch them, load pages meanwhile; return the figures."""
-    loop = asyncio.get_running_loop()
     await warm_up(server.port, plan)
-    process = server.worker()
-    idle_threads, idle_memory = process.num_threads(), unshared_memory(process)
-    cpu_idle = cpu_seconds(process)
-    streams = await open_streams(server.port, plan.streams, plan.count, plan.patience)
-    begin, cpu_begin, events_begin = loop.time(), cpu_seconds(process), events(streams)
-    threads = process.num_threads()
+    server.find_processes()
+    idle = server.usage()
+    streams = await open_streams(
+        server.port, plan.streams, plan.count, plan.patience, plan.every
+    )
+    begin, opened = time.perf_counter(), server.usage(streams)
     await asyncio.sleep(plan.window)
-    cpu_end, events_end = cpu_seconds(process), events(streams)
-    memory = unshared_memory(process) - idle_memory
+    watched = server.usage(streams)
     page = await page_latency(server.port, plan.window)
-    await end_of(streams, plan)
-    event_cpu = ratio(cpu_end - cpu_begin, events_end - events_begin)
-    open_cpu = cpu_begin - cpu_idle - events_begin * (event_cpu or 0)
     return {
         "opened": len(streams),
-        "complete": sum(stream.complete for stream in streams),
-        "idle_threads": idle_threads,
-        "threads": threads,
-        "memory": ratio(memory, len(streams)),
-        "open_cpu": ratio(open_cpu, len(streams)),
-        "event_cpu": event_cpu,
+        "on_time": sum(is_on_time(stream, plan) for stream in streams),
+        "idle_threads": idle.threads,
+        "threads": opened.threads,
         "gap": gap(streams, begin),
         "page": page,
+        "stop": await stop(server),
+        **costs(len(streams), plan, idle, opened, watched),
+    }
+
+
+def costs(streams, plan, idle, opened, watched):
+    """What one of the streams cost, unless that is lost in the noise."""
+    events = watched.events - opened.events
+    if streams < FEW or not events:
+        return {}
+    event_cpu = (watched.cpu - opened.cpu) / events
+    open_cpu = (opened.cpu - idle.cpu - opened.events * event_cpu) / streams
+    # Where the server is busy with the events, what is left says nothing.
+    measurable = open_cpu > 0 and not plan.busy
+    return {
+        "memory": (watched.memory - idle.memory) / streams,
+        "event_cpu": event_cpu,
+        "open_cpu": open_cpu if measurable else None,
     }
 
 
@@ -174,12 +259,10 @@ async def warm_up(port, plan):
     await asyncio.sleep(0.2)  # a thread that ends takes a moment
 
 
-def events(streams):
-    return sum(len(stream.times) for stream in streams)
-
-
-def ratio(value, number):
-    return value / number if number else None
+def is_on_time(stream, plan):
+    """Whether the stream goes on; it closes itself after an event out of order."""
+    late = time.perf_counter() - stream.times[-1]
+    return not stream.ended.done() and late < 2 * plan.tick + 0.5
 
 
 async def page_latency(port, seconds):
@@ -198,13 +281,6 @@ async def page_latency(port, seconds):
     return median if math.isfinite(median) else None
 
 
-async def end_of(streams, plan):
-    """Wait for the streams that are open to end."""
-    if streams:
-        rest = plan.count * plan.tick + 10  # late is not lost
-        await asyncio.wait([stream.ended for stream in streams], timeout=rest)
-
-
 def gap(streams, begin):
     """The 99th percentile of the time between two events since `begin`."""
     gaps = []
@@ -214,40 +290,60 @@ def gap(streams, begin):
     return statistics.quantiles(gaps, n=100)[98] if len(gaps) > 1 else None
 
 
+async def stop(server):
+    """Press Ctrl-C; return the seconds until the server has ended, None for never."""
+    with suppress(subprocess.TimeoutExpired):
+        return await asyncio.to_thread(server.stop, PATIENCE)
+
+
 def main():
-    """Read the knobs, measure, print a table for each number of streams."""
+    """Read the knobs, measure, print a table for each plan."""
     console = Console()
     if not console.is_terminal:
         console = Console(width=100)
-    plans = [Plan(streams) for streams in possible(wanted(), console)]
+    contestants = SERVERS if switched_on("SERVERS") else CONTESTANTS
+    plans = make_plans(possible(wanted(), console), seconds("TICK"))
     files = {name: output(name) for name in ("JSON", "SVG")}
-    console.print(f"CPU: {os.cpu_count()} cores; {', '.join(versions())}")
+    used = versions(contestants)
+    cores = f"CPU: {os.cpu_count()} cores"
+    console.print(", ".join([cores, *used]), highlight=False, soft_wrap=True)
     figures = []
-    for block in measure_all(plans, console):
+    for block in measure_all(contestants, plans, console):
         figures += block
-        console.print(table(block))
+        console.print("", table(block), "", sep="\n")
     if files["JSON"]:
-        raw = {"versions": versions(), "figures": [asdict(f) for f in figures]}
+        raw = {"cores": os.cpu_count(), "versions": used}
+        raw["figures"] = [asdict(f) for f in figures]
         files["JSON"].write_text(json.dumps(raw, indent=1) + "\n")
     if files["SVG"]:
         plot(figures, files["SVG"])
+    sys.exit(not all(f.opened for f in figures))
 
 
-def measure_all(plans, console):
+def make_plans(numbers, tick):
+    """Every number of streams at the post's pace, and one of them busy."""
+    plans = [Plan(number, tick) for number in numbers]
+    if numbers[-1] >= BUSY:
+        plans.append(Plan(BUSY, BUSY / BUSY_EVENTS, busy=True))
+    return plans
+
+
+def measure_all(contestants, plans, console):
     """Measure every contestant, in turn; yield the figures of each plan."""
+    total = sum(plan.estimate for plan in plans) * len(contestants)
+    console.print(f"This takes about {duration(total)}.", highlight=False)
     columns = TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn()
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        total = sum(plan.estimate for plan in plans) * len(CONTESTANTS)
         task = bar.add_task("", total=total)
         for plan in plans:
             block = []
-            for contestant in CONTESTANTS:
-                doing = f"Streams: {plan.streams:,}, {contestant.name}"
+            for contestant in contestants:
+                doing = f"{plan}: {contestant.name}"
                 bar.update(task, description=doing)
-                block.append(measure(contestant, plan))
+                block.append(measure(contestant, plan, console))
                 bar.advance(task, plan.estimate)
                 if bar.disable:
-                    console.print(doing)
+                    console.print(doing, highlight=False)
             yield block
 
 
@@ -263,6 +359,22 @@ def wanted():
     return numbers
 
 
+def seconds(name):
+    """The seconds that the environment names, 1 unless told."""
+    value = os.environ.get(name, "1")
+    with suppress(ValueError):
+        if 0.02 <= float(value) <= 60:
+            return float(value)
+    sys.exit(f"{name}={value}: must be a number of seconds from 0.02 to 60")
+
+
+def switched_on(name):
+    value = os.environ.get(name, "")
+    if value not in ("", "0", "1"):
+        sys.exit(f"{name}={value}: must be 1 to compare servers, or 0")
+    return value == "1"
+
+
 def output(name):
     """The file to write that the environment names, or None."""
     value = os.environ.get(name)
@@ -276,7 +388,7 @@ def output(name):
 
 def possible(numbers, console):
     """The same numbers, but none above what open files and local ports allow."""
-    files = allow_files(numbers[-1] + SPARE_FILES) - SPARE_FILES
+    files = allow_files(numbers[-1] + SPARE) - SPARE
     limits = [(files, "the limit of open files (ulimit -n)")]
     with suppress(OSError):
         low, high = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()
@@ -299,10 +411,13 @@ def allow_files(number):
     return soft
 
 
-def versions():
+def versions(contestants):
+    """What was measured, such as "uvicorn 0.54.0"."""
+    packages = "uvicorn", "gunicorn", "gevent", "starlette"
+    if contestants is SERVERS:
+        packages = "uvicorn", "hypercorn", "daphne", "granian", "gunicorn"
     python = f"Python {sys.version.split()[0]}"
-    packages = "django", "uvicorn", "starlette", "gunicorn"
-    return [python, *(f"{name} {version(name)}" for name in packages)]
+    return [python, *(f"{name} {version(name)}" for name in ("django", *packages))]
 
 
 if __name__ == "__main__":

@@ -1,116 +1,106 @@
 """How `make bench` shows its figures: a table for each number of streams, a plot."""
 
+import math
+
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-# Name, attribute, unit in the table; figures that are compared with two contestants.
+COUNTS = "streams\nopen", "on\ntime", "threads"
+# What it is, attribute, unit, decimal places.
 COSTS = (
-    ("memory per stream, KB", "memory", 1e3),
-    ("CPU to open one, µs", "open_cpu", 1e-6),
-    ("CPU per event, µs", "event_cpu", 1e-6),
+    ("memory\nper\nstream,\nKB", "memory", 1e3, 1),
+    ("CPU to\nopen\none,\nµs", "open_cpu", 1e-6, 0),
+    ("CPU\nper\nevent,\nµs", "event_cpu", 1e-6, 0),
+    ("gap,\n99th\npct.,\nms", "gap", 1e-3, 0),
+    ("page\nload,\nms", "page", 1e-3, 1),
 )
-DURATIONS = (
-    ("gap, 99th percentile, ms", "gap", 1e-3),
-    ("/ meanwhile, median, ms", "page", 1e-3),
+STOP = "stops\nafter\nCtrl-C,\ns"
+NOTHING = "-"
+# Title, number, decimal places; a panel of the plot for each.
+PANELS = (
+    ("streams\nopen", lambda f: f.opened, 0),
+    ("threads", lambda f: f.threads, 0),
+    ("memory per\nstream, KB", lambda f: (f.memory or 0) / 1e3, 0),
+    ("CPU to open\none, µs", lambda f: (f.open_cpu or 0) * 1e6, 0),
+    ("CPU per\nevent, µs", lambda f: (f.event_cpu or 0) * 1e6, 0),
 )
-RIVALS = ("Django's own", "bare ASGI")
-GREY = "#777777"  # as readable on white as on black
-COLORED = "text.color", "axes.labelcolor", "xtick.color", "ytick.color", "grid.color"
-STYLES = [
-    {"color": color, "marker": marker, "linestyle": line}
-    for color, marker, line in (
-        ("#d9480f", "o", "-"),
-        ("#1c7ed6", "s", "-"),
-        ("#2f9e44", "^", "--"),
-        (GREY, "D", ":"),
-        ("#ae3ec9", "v", "--"),
-        ("#b08900", "P", ":"),
+# As readable on white as on black.
+GREY = "#777777"
+FIRST, OTHERS = "#e8590c", "#8099b0"
+COLORED = "text.color", "ytick.color"
+
+
+def duration(seconds):
+    """About how long it is, for somebody who waits."""
+    if seconds < 90:
+        return f"{round(seconds, -1):.0f} seconds"
+    return f"{math.ceil(seconds / 60)} minutes"
+
+
+def heading(f):
+    """How many streams were asked for, and how often each had an event."""
+    if f.tick == 1:
+        return f"{f.streams:,} streams at the post's pace: an event a second in each"
+    busy = "busy " if f.busy else ""
+    return (
+        f"{f.streams:,} {busy}streams: {1 / f.tick:g} events a second in each, "
+        f"{f.streams / f.tick:,.0f} in all"
     )
-]
 
 
 def table(figures):
-    """The figures of all contestants with the same number of streams, side by side."""
-    first = figures[0]
-    title = f"Streams: {first.streams:,}, each with an event every {first.tick:g} s"
-    result = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+    """The figures of all contestants under the same load: a row for each."""
+    look = {"box": SIMPLE_HEAD, "padding": 0, "pad_edge": False, "show_edge": False}
+    result = Table(title=heading(figures[0]), title_justify="left", **look)
     result.add_column(no_wrap=True)
+    costs = [cost for cost in COSTS if any(getattr(f, cost[1]) for f in figures)]
+    for title in (*COUNTS, *(cost[0] for cost in costs), STOP):
+        result.add_column(title, justify="right")
     for f in figures:
-        result.add_column(f.contestant, justify="right")
-    for row in (*counts(figures), *costs(figures), *durations(figures)):
-        result.add_row(*row)
+        result.add_row(f.contestant, *cells(f, costs))
     return result
 
 
-def counts(figures):
-    yield "streams open", *(f"{f.opened:,}" for f in figures)
-    yield "... with every event", *(f"{f.complete:,}" for f in figures)
-    yield "threads", *(f"{f.threads:,}" for f in figures)
-    yield "... above the idle server", *(f"{above(f):+,}" for f in figures)
+def cells(f, costs):
+    counts = (f"{count:,}" for count in (f.opened, f.on_time, f.threads))
+    numbers = (number(getattr(f, name), *form) for _, name, *form in costs)
+    never = "no" if f.opened else NOTHING
+    return *counts, *numbers, f"{f.stop:.1f}" if f.stop else never
 
 
-def above(f):
-    return f.threads - f.idle_threads
-
-
-def costs(figures):
-    for label, name, unit in COSTS:
-        values = {f.contestant: getattr(f, name) for f in figures}
-        yield label, *(number(value, unit) for value in values.values())
-        for rival in RIVALS:
-            ratios = (ratio(value, values[rival]) for value in values.values())
-            yield f"... x {rival}", *ratios
-
-
-def durations(figures):
-    for label, name, unit in DURATIONS:
-        yield label, *(number(getattr(f, name), unit) for f in figures)
-
-
-def number(value, unit):
+def number(value, unit, places):
     """The value in its unit; a dash for none, and for less than can be measured."""
-    return f"{value / unit:,.1f}" if (value or 0) > 0 else "-"
-
-
-def ratio(value, base):
-    return f"{value / base:.2f}" if min(value or 0, base or 0) > 0 else "-"
+    return f"{value / unit:,.{places}f}" if (value or 0) > 0 else NOTHING
 
 
 def plot(figures, path):
-    """Draw threads and memory against the number of streams into an SVG file."""
-    colors = dict.fromkeys(COLORED, GREY)
-    with rc_context({"svg.fonttype": "none", **colors}):
-        figure = Figure(figsize=(9, 4.5), layout="constrained")
-        threads, memory = figure.subplots(1, 2)
-        draw(threads, figures, "threads of the server", lambda f: f.threads)
-        draw(memory, figures, "memory of the open streams, MB", megabytes)
-        figure.legend(
-            *threads.get_legend_handles_labels(),
-            loc="outside lower center",
-            ncols=3,
-            frameon=False,
-        )
+    """Draw what the most streams cost, but not the busy ones, into an SVG file."""
+    figures = [f for f in figures if not f.busy]
+    most = max(f.streams for f in figures)
+    figures = [f for f in figures if f.streams == most]
+    with rc_context({"svg.fonttype": "none", **dict.fromkeys(COLORED, GREY)}):
+        size = (8.5, 1.2 + 0.3 * len(figures))
+        figure = Figure(figsize=size, layout="constrained")
+        figure.suptitle(heading(figures[0]), fontsize="large")
+        panels = figure.subplots(1, len(PANELS), sharey=True)
+        for axes, panel in zip(panels, PANELS, strict=True):
+            draw(axes, figures, *panel)
         nothing = {"Date": None, "Creator": None}
         figure.savefig(path, format="svg", transparent=True, metadata=nothing)
 
 
-def megabytes(f):
-    """What all open streams take together; a logarithm has no place for less than 0."""
-    return max(f.opened * (f.memory or 0) / 1e6, 0) or float("nan")
-
-
-def draw(axes, figures, title, value):
-    """One line for each contestant, both axes logarithmic."""
-    names = dict.fromkeys(f.contestant for f in figures)
-    for name, style in zip(names, STYLES, strict=True):
-        mine = [f for f in figures if f.contestant == name]
-        x, y = [f.streams for f in mine], [value(f) for f in mine]
-        # The first contestant lies on top where the lines meet.
-        axes.loglog(x, y, label=name, zorder=9 - len(axes.lines), **style)
-    axes.set(title=title, xlabel="streams asked for")
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter("{x:,g}")
-    axes.grid(alpha=0.3)
-    axes.spines[:].set_color(GREY)
+def draw(axes, figures, title, value, places):
+    """A bar for each contestant, with its number; the first one is at the top."""
+    names, values = [f.contestant for f in figures], [value(f) for f in figures]
+    colors = [FIRST] + [OTHERS] * (len(figures) - 1)
+    bars = axes.barh(names, values, height=0.7, color=colors)
+    numbers = [number(value, 1, places) for value in values]
+    axes.bar_label(bars, numbers, padding=3, fontsize="medium")
+    axes.set_title(title, fontsize="medium", loc="left")
+    axes.margins(x=0.55)  # room for the numbers
+    axes.tick_params(left=False, bottom=False, labelbottom=False)
+    axes.spines[:].set_visible(False)
+    if not axes.yaxis_inverted():
+        axes.invert_yaxis()

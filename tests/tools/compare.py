@@ -1,6 +1,6 @@
 """The same countdown on three servers, side by side, as their tabs receive it.
 
-make compare [TABS=3] [SECONDS=45] [FAST=1] [SVG=picture.svg]
+make compare [TABS=3] [SECONDS=45] [FAST=1] [SVG=picture.svg] [GUNICORN="--threads 2"]
 """
 
 import signal
@@ -14,7 +14,7 @@ import os
 import re
 import sys
 import time
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +30,7 @@ from timeline import Run, Timeline, result, summary
 MOST_TABS = 40
 LONGEST = 3600  # seconds
 TIMEOUT = 30  # seconds, gunicorn's default
+GUNICORN = "--threads 2"  # options of the second server
 FAST = 0.2  # of the post's times
 SVG_WIDTH = 80
 # Without the fonts that a viewer would fetch; any fixed-width font will do.
@@ -47,12 +48,16 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @dataclass(frozen=True)
 class Knobs:
-    """What the make variables ask for; pace: seconds between two events."""
+    """What the make variables ask for.
+
+    pace: seconds between two events; gunicorn: options of the second server.
+    """
 
     tabs: int
     seconds: int
     pace: float
     svg: Path | None
+    gunicorn: str
 
     @classmethod
     def read(cls, arguments):
@@ -61,7 +66,13 @@ class Knobs:
         tabs = whole("TABS", given["TABS"], MOST_TABS)
         pace = FAST if switched_on("FAST", given["FAST"]) else 1
         seconds = given["SECONDS"] or f"{tabs + 42 * pace:.0f}"
-        knobs = cls(tabs, whole("SECONDS", seconds, LONGEST), pace, svg(given["SVG"]))
+        knobs = cls(
+            tabs,
+            whole("SECONDS", seconds, LONGEST),
+            pace,
+            svg(given["SVG"]),
+            options(given["GUNICORN"]),
+        )
         if tabs > knobs.seconds:
             line = "a tab opens every second, so TABS can be at most SECONDS"
             raise ValueError(f"TABS={tabs} SECONDS={seconds}: {line}")
@@ -87,22 +98,37 @@ def svg(value):
     return path
 
 
-class Contestant:
-    """A server, and what its tabs live through."""
+def options(value):
+    """gunicorn's options, GUNICORN unless told; no daemon, which nobody would end."""
+    value = " ".join(value.split()) or GUNICORN
+    if set(value.split()) & {"-D", "--daemon"}:
+        raise ValueError(f"GUNICORN={value}: must be without --daemon")
+    return value
 
-    def __init__(self, run, target, options, pace):
-        self.run = run
-        self.server = Server(target, TICK=pace, GUNICORN_CMD_ARGS=options)
+
+class Side:
+    """One of the servers side by side, and what its tabs live through."""
+
+    def __init__(self, name, server, target, pace, **variables):
+        self.run = Run(name, server)
+        self.server = Server(target, TICK=pace, **variables)
 
     async def warm_up(self):
         """Have the application loaded, and count the threads that hold no stream."""
-        self.idle = self.threads()
-        async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
-            await asyncio.gather(*(client.get(self.server.url) for _ in range(4)))
-        # Under ASGI this has started the threads that all requests share, under WSGI
-        # those that the streams will hold.
-        if self.server.target == "run-asgi":
-            self.idle = self.threads()
+        before = self.threads()
+        local = {"base_url": self.server.url, "trust_env": False, "timeout": 30}
+        async with httpx.AsyncClient(**local) as client:
+            with self.log_in_errors():
+                await asyncio.gather(*(client.get("/") for _ in range(4)))
+        # A sync worker streams in its only thread, gthread in threads that it starts
+        # when they are needed. What other servers have started now, all requests share.
+        match re.search(r"Using worker: (\w+)|$", self.server.log())[1]:
+            case "sync":
+                self.idle = 0
+            case "gthread":
+                self.idle = before
+            case _:
+                self.idle = self.threads()
 
     async def observe(self, pace):
         """Note what the streams cost the server; RuntimeError when it has ended."""
@@ -110,34 +136,42 @@ class Contestant:
             await asyncio.sleep(pace)
             self.server.ready()
             self.run.timeouts = self.server.log().count("WORKER TIMEOUT")
-            threads = self.threads()
-            held = threads - self.idle if threads > 1 else threads  # its only one
-            self.run.threads = max(self.run.threads, held)
+            self.run.threads = max(self.run.threads, self.threads() - self.idle)
 
     def threads(self):
-        with suppress(psutil.Error, StopIteration):  # between two workers
-            return self.server.worker().num_threads()
-        return 0
+        """The threads of all workers: the processes that have started no other."""
+        processes = psutil.Process(self.server.process.pid).children(recursive=True)
+        threads = 0
+        for process in processes:
+            with suppress(psutil.Error):  # a worker that was killed just now
+                threads += 0 if process.children() else process.num_threads()
+        return threads
 
     async def browse(self, tab, record, clock, pace):
-        try:
+        with self.log_in_errors():
             await browse(self.server.url, tab, record, clock, RECONNECT * pace)
+
+    @contextmanager
+    def log_in_errors(self):
+        """Raise RuntimeError, with the end of the server's log, for httpx's errors."""
+        try:
+            yield
         except httpx.HTTPError as error:
             log = self.server.log()[-2000:]
             raise RuntimeError(f"{self.run.name}: {error!r}\n{log}") from error
 
 
-def contestants(pace):
-    """The servers that are compared."""
+def sides(pace, gunicorn):
+    """The servers that are compared; gunicorn: options of the second one."""
     # A worker boots no faster in FAST, unless the application is loaded before it.
-    fast = f" --timeout {TIMEOUT * pace:g} --preload" if pace == FAST else ""
-    wsgi = Run("WSGI", "gunicorn, 1 sync worker")
-    threads = Run("WSGI with threads", "gunicorn, 1 worker, 2 threads")
-    asgi = Run("ASGI", "uvicorn, 1 worker")
+    fast = f"--timeout {TIMEOUT * pace:g} --preload" if pace == FAST else ""
+    wsgi = {"target": "run-wsgi", "pace": pace, "GUNICORN_CMD_ARGS": fast}
     return [
-        Contestant(wsgi, "run-wsgi", fast, pace),
-        Contestant(threads, "run-wsgi", f"--threads 2{fast}", pace),
-        Contestant(asgi, "run-asgi", "", pace),
+        Side("WSGI", "gunicorn, 1 sync worker", **wsgi),
+        Side(
+            f"WSGI {gunicorn}", "gunicorn with these options", **wsgi, GUNICORN=gunicorn
+        ),
+        Side("ASGI", "uvicorn, 1 worker", "run-asgi", pace),
     ]
 
 
@@ -147,20 +181,24 @@ class Comparison:
     def __init__(self, knobs, console):
         self.knobs = knobs
         self.console = console
-        self.contestants = contestants(knobs.pace)
-        self.runs = [contestant.run for contestant in self.contestants]
+        self.sides = sides(knobs.pace, knobs.gunicorn)
+        self.runs = [side.run for side in self.sides]
+        self.longest_name = max(len(run.name) for run in self.runs)
         self.now = 0.0
 
     async def run(self):
         """Start the servers, open the tabs, and end the servers when time is up."""
         with ExitStack() as stack:
-            self.console.print("Starting gunicorn, gunicorn with threads, uvicorn ...")
-            for contestant in self.contestants:
-                contestant.server.launch()
-                stack.callback(contestant.server.kill)
-            while not all(c.server.ready() for c in self.contestants):
+            self.console.print(
+                f"Starting gunicorn, gunicorn {self.knobs.gunicorn} and uvicorn ...",
+                highlight=False,
+            )
+            for side in self.sides:
+                side.server.launch()
+                stack.callback(side.server.kill)
+            while not all(side.server.ready() for side in self.sides):
                 await asyncio.sleep(0.05)
-            await asyncio.gather(*(c.warm_up() for c in self.contestants))
+            await asyncio.gather(*(side.warm_up() for side in self.sides))
             if self.console.is_terminal:
                 live = Live(console=self.console, screen=True, auto_refresh=False)
                 await self.record(stack.enter_context(live).update)
@@ -172,9 +210,9 @@ class Comparison:
         self.begin = time.monotonic()
         numbers = range(1, self.knobs.tabs + 1)
         tabs = start(
-            self.tab(c, number) for c in self.contestants for number in numbers
+            self.tab(side, number) for side in self.sides for number in numbers
         )
-        others = start(c.observe(self.knobs.pace) for c in self.contestants)
+        others = start(side.observe(self.knobs.pace) for side in self.sides)
         try:
             while self.clock() < self.knobs.seconds and not all(t.done() for t in tabs):
                 if draw:
@@ -184,24 +222,25 @@ class Comparison:
             self.clock()
             await cancel(tabs + others)
 
-    async def tab(self, contestant, number):
+    async def tab(self, side, number):
         """Open a tab when its time has come."""
 
         def record(record):
             if not self.console.is_terminal:
-                self.announce(contestant.run, record)
-            contestant.run.records.append(record)
+                self.announce(side.run, record)
+            side.run.records.append(record)
 
         pace = self.knobs.pace
         await asyncio.sleep(number - 1)
-        await contestant.browse(number, record, self.clock, pace)
+        await side.browse(number, record, self.clock, pace)
 
     def announce(self, run, record):
         """Print a line for what happens to a tab; of the numbers only the first."""
         before = run.tab(record.tab)
         if record.kind != "number" or before[-1].kind != "number":
             words = WORDS[record.kind].format(record.value or "the start")
-            line = f"{record.at:5.1f} s  {run.name:17}  tab {record.tab}  {words}"
+            name = run.name.ljust(self.longest_name)
+            line = f"{record.at:5.1f} s  {name}  tab {record.tab}  {words}"
             self.console.print(line, highlight=False)
 
     def clock(self):
@@ -279,7 +318,10 @@ def save(comparison, path):
     """Save the report as a picture; it looks the same on light and on dark pages."""
     console = Console(record=True, width=SVG_WIDTH, file=io.StringIO())
     comparison.report(console)
-    title = "make compare FAST=1" if comparison.knobs.pace == FAST else "make compare"
+    knobs, title = comparison.knobs, ["make compare"]
+    title += ["FAST=1"] * (knobs.pace == FAST)
+    title += [f'GUNICORN="{knobs.gunicorn}"'] * (knobs.gunicorn != GUNICORN)
+    title = " ".join(title)
     console.save_svg(path, title=title, theme=MONOKAI, code_format=SVG_FORMAT)
 
 

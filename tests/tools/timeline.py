@@ -216,8 +216,8 @@ def result(runs, now):
     if all(counted == opened for _, counted, opened in most):
         return "No tab waited for another: more tabs, or more time, show a difference."
     (name, counted, opened), *others = most
-    first = f"{name} let {counted} of {opened} tabs count at a time"
-    return ", ".join([first, *(f"{name} {n} of {of}" for name, n, of in others)]) + "."
+    first = f"Counting together: {counted} of {opened} tabs over {name}"
+    return ", ".join([first, *(f"{n} over {name}" for name, n, _ in others)]) + "."
 
 
 def most_at_once(run):
