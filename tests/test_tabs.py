@@ -12,23 +12,21 @@ from contextlib import contextmanager
 import httpx
 import psutil
 import pytest
-from browser import launch
 from harness import run_make, signal_group, start_make
-from playwright.sync_api import expect, sync_playwright
+from page import SECOND
+from playwright.sync_api import expect
 
-SECOND = 1000  # Playwright counts in milliseconds
 DIGITS = re.compile(r"^\d+$")
 NO_BROWSER = {"BROWSER": "true"}  # the command, which opens nothing
 NO_SCREEN = {"BROWSER": "", "DISPLAY": "", "WAYLAND_DISPLAY": ""}
 
 
 @pytest.fixture
-def page():
-    expect.set_options(timeout=20 * SECOND)
-    with sync_playwright() as playwright:
-        browser = launch(playwright)
-        yield browser.new_page(viewport={"width": 1280, "height": 720})
-        browser.close()
+def window(context):
+    """A page as large as a small projector's picture."""
+    window = context.new_page()
+    window.set_viewport_size({"width": 1280, "height": 720})
+    return window
 
 
 @contextmanager
@@ -75,17 +73,17 @@ def setup(output):
     return json.loads(re.search(r'{"tabs.*}', html)[0])
 
 
-def frame(page, half, tab):
-    return page.frame_locator(f"[title='{half}, tab {tab}']")
+def frame(window, half, tab):
+    return window.frame_locator(f"[title='{half}, tab {tab}']")
 
 
-def number(page, half, tab):
-    return frame(page, half, tab).get_by_role("timer")
+def number(window, half, tab):
+    return frame(window, half, tab).get_by_role("timer")
 
 
-def counting(page, half):
+def counting(window, half):
     """The titles of the frames that show a number."""
-    frames = page.locator(f"#{half} .loaded iframe").all()
+    frames = window.locator(f"#{half} .loaded iframe").all()
     return [
         frame.get_attribute("title")
         for frame in frames
@@ -93,9 +91,9 @@ def counting(page, half):
     ]
 
 
-def assert_frames_fit(page):
+def assert_frames_fit(window):
     """Nothing scrolls, and the number is big."""
-    frames = [frame for frame in page.frames if frame.url.startswith("http")]
+    frames = [frame for frame in window.frames if frame.url.startswith("http")]
     for frame in frames:
         page_height, height, page_width, width = frame.evaluate(
             "({scrollHeight, scrollWidth} = document.documentElement,"
@@ -104,50 +102,51 @@ def assert_frames_fit(page):
         assert page_height <= height
         assert page_width <= width
     font_size = "number => parseFloat(getComputedStyle(number).fontSize)"
-    assert number(page, "ASGI", 1).evaluate(font_size) > 720 / 5
+    assert number(window, "ASGI", 1).evaluate(font_size) > 720 / 5
 
 
-def test_window_shows_who_counts_and_who_waits(page):
+@pytest.mark.slow
+def test_window_shows_who_counts_and_who_waits(window):
     with make_tabs("GUNICORN_CMD_ARGS=--timeout 15") as output:
-        page.goto(url(output))
-        expect(page.locator("#WSGI h2")).to_have_text(
+        window.goto(url(output))
+        expect(window.locator("#WSGI h2")).to_have_text(
             "WSGI gunicorn --workers 1 --timeout 15"
         )
-        expect(page.locator("#ASGI h2")).to_have_text("ASGI uvicorn --workers 1")
-        waiting = page.locator("#WSGI li").nth(2).locator("time")
+        expect(window.locator("#ASGI h2")).to_have_text("ASGI uvicorn --workers 1")
+        waiting = window.locator("#WSGI li").nth(2).locator("time")
         expect(waiting).to_have_text("5 s")
         expect(waiting).to_have_text("6 s")  # eight after the first tab was opened
-        assert counting(page, "WSGI") == ["WSGI, tab 1"]
-        assert len(counting(page, "ASGI")) == 3
-        assert_frames_fit(page)
-        status = frame(page, "WSGI", 1).get_by_role("status")
+        assert counting(window, "WSGI") == ["WSGI, tab 1"]
+        assert len(counting(window, "ASGI")) == 3
+        assert_frames_fit(window)
+        status = frame(window, "WSGI", 1).get_by_role("status")
         expect(status).to_contain_text("cut off at", timeout=40 * SECOND)
         deadline = time.monotonic() + 60
-        while counting(page, "WSGI") not in (["WSGI, tab 2"], ["WSGI, tab 3"]):
+        while counting(window, "WSGI") not in (["WSGI, tab 2"], ["WSGI, tab 3"]):
             assert time.monotonic() < deadline
-            page.wait_for_timeout(0.2 * SECOND)
-        assert len(counting(page, "ASGI")) == 3
-        assert_frames_fit(page)
+            window.wait_for_timeout(0.2 * SECOND)
+        assert len(counting(window, "ASGI")) == 3
+        assert_frames_fit(window)
 
 
-def test_more_tabs_than_connections_to_one_host(page):
-    page.clock.install()
+def test_more_tabs_than_connections_to_one_host(window):
+    window.clock.install()
     with make_tabs("TABS=8") as output:
-        page.goto(url(output))
-        page.clock.run_for(8 * SECOND)
-        expect(page.locator("#ASGI .loaded")).to_have_count(8)
-        hosts = page.locator("#ASGI iframe").evaluate_all(
+        window.goto(url(output))
+        window.clock.run_for(8 * SECOND)
+        expect(window.locator("#ASGI .loaded")).to_have_count(8)
+        hosts = window.locator("#ASGI iframe").evaluate_all(
             "frames => frames.map(({ src }) => new URL(src).hostname)"
         )
         for tab in range(1, 9):
-            expect(number(page, "ASGI", tab)).to_have_text(DIGITS)
+            expect(number(window, "ASGI", tab)).to_have_text(DIGITS)
     assert hosts == ["localhost"] * 6 + ["tab7.localhost", "tab8.localhost"]
 
 
 def test_picture(tmp_path):
     picture = tmp_path / "tabs.png"
     status, _, errors = run_make("tabs", f"PORT={three_ports()}", f"PNG={picture}")
-    assert (status, errors) == (0, [])
+    assert status == 0, errors
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert picture.stat().st_size < 150_000
 
