@@ -12,9 +12,8 @@ from contextlib import contextmanager
 import httpx
 import psutil
 import pytest
-from browser import launch
 from harness import run_make, signal_group, start_make
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
 SECOND = 1000  # Playwright counts in milliseconds
 DIGITS = re.compile(r"^\d+$")
@@ -23,12 +22,10 @@ NO_SCREEN = {"BROWSER": "", "DISPLAY": "", "WAYLAND_DISPLAY": ""}
 
 
 @pytest.fixture
-def page():
-    expect.set_options(timeout=20 * SECOND)
-    with sync_playwright() as playwright:
-        browser = launch(playwright)
-        yield browser.new_page(viewport={"width": 1280, "height": 720})
-        browser.close()
+def page(browser):
+    page = browser.new_page(viewport={"width": 1280, "height": 720})
+    yield page
+    page.close()
 
 
 @contextmanager
