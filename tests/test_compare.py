@@ -15,13 +15,12 @@ from xml.etree import ElementTree
 import psutil
 import pytest
 from compare import Comparison, Knobs
-from harness import Record, run_make, start_make
+from harness import COUNTDOWN, Record, run_make, start_make
 from rich.console import Console
 from timeline import Run, Timeline, most_at_once, result, summary
 
 MOMENT = 3  # seconds, on a busy machine
 KNOBS = ["TABS=3", "SECONDS=", "FAST=1", "SVG=", "GUNICORN="]
-NUMBERS = list(range(100, -1, -1))
 
 
 def compare(*knobs):
@@ -69,7 +68,7 @@ def check_turns(wsgi):
     assert tabs(before, "open") == {1, 2, 3}
     assert tabs(before, "page") == tabs(before, "number") == {1}
     counted = [record.value for record in before if record.kind == "number"]
-    assert counted == NUMBERS[: len(counted)]
+    assert counted == COUNTDOWN[: len(counted)]
     assert cut.tab == 1
     assert counted[-1] - 5 < cut.value <= counted[-1]
     assert cut.at > 5
@@ -91,7 +90,7 @@ def check_all_at_once(run):
         tab = run.tab(number)
         numbers = [record.value for record in tab if record.kind == "number"]
         assert [record.kind for record in tab[:3]] == ["open", "page", "number"]
-        assert numbers == NUMBERS[: len(numbers)]
+        assert numbers == COUNTDOWN[: len(numbers)]
         assert len(numbers) > 20
         assert max(after.at - before.at for before, after in pairwise(tab)) < MOMENT
     assert tabs(run.records, "cut") == set()
@@ -338,9 +337,9 @@ def has_mark(process, mark):
 
 def eventually(condition):
     deadline = time.monotonic() + MOMENT * 5
-    while not condition() and time.monotonic() < deadline:
+    while not (holds := condition()) and time.monotonic() < deadline:
         time.sleep(0.05)
-    return condition()
+    return holds  # asked once more, it may hold no longer
 
 
 def test_bad_gunicorn_options():

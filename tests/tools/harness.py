@@ -52,11 +52,10 @@ def start(command, environment=None, **options):
     """
     return subprocess.Popen(
         command,
-        cwd=ROOT,
         env=clean_environment() | (environment or {}),
         start_new_session=True,
         text=True,
-        **{"stdin": subprocess.DEVNULL} | options,
+        **{"cwd": ROOT, "stdin": subprocess.DEVNULL} | options,
     )
 
 
@@ -92,10 +91,11 @@ def make(*arguments, venv=VENV):
     return ["make", *arguments, f"VENV={venv}"]
 
 
-def start_make(*arguments, prefix=(), environment=None, **options):
+def start_make(*arguments, prefix=(), environment=None, venv=VENV, **options):
     """Start make with pipes; return its Popen. prefix: a command that runs make."""
     pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-    return start([*prefix, *make(*arguments)], environment, **pipes | options)
+    command = [*prefix, *make(*arguments, venv=venv)]
+    return start(command, environment, **pipes | options)
 
 
 def run_make(*arguments, environment=None, timeout=60, venv=VENV):
@@ -111,14 +111,16 @@ def run_make(*arguments, environment=None, timeout=60, venv=VENV):
 class Server:
     """A server started by `make TARGET`, for the length of a with block.
 
-    Variables become make's, and so the environment's: COUNT, TICK, GUNICORN_CMD_ARGS.
+    folder: where the Makefile is; variables become make's, and so the environment's:
+    COUNT, TICK, GUNICORN_CMD_ARGS.
     Raises RuntimeError with the end of the log if the server does not start.
     """
 
     READY = re.compile(r"Booting worker with pid|Uvicorn running on")
 
-    def __init__(self, target, **variables):
+    def __init__(self, target, folder=ROOT, **variables):
         self.target = target
+        self.folder = folder
         self.port = variables.setdefault("PORT", free_port())
         self.url = f"http://127.0.0.1:{self.port}"
         self.variables = variables
@@ -145,9 +147,14 @@ class Server:
     def launch(self):
         """Start the server; ready() tells when it listens."""
         arguments = [f"{name}={value}" for name, value in self.variables.items()]
-        log = {"stdin": subprocess.DEVNULL, "stdout": self._log}
         self.process = start_make(
-            self.target, *arguments, stderr=subprocess.STDOUT, **log
+            self.target,
+            *arguments,
+            venv=os.path.relpath(sys.prefix, self.folder),
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
         )
         self._deadline = time.monotonic() + 30
 
