@@ -32,7 +32,7 @@ from streams import BURST, BURST_EVERY, fetch_page, open_streams
 STREAMS = "100,1000,5000"
 BUSY = 1000  # streams that are measured once more, with as many events as all can send
 BUSY_EVENTS = 8000  # a second, which no contestant is too slow for
-FEW = 10  # with fewer streams, what one of them costs is lost in the noise
+FEW = 100  # with fewer streams, what one of them costs is lost in the noise
 SPARE = 100  # connections, threads, files: for all that is not a measured stream
 PAGE_EVERY = 0.1  # seconds
 PATIENCE = 10  # seconds that a server has to stop
