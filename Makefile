@@ -13,7 +13,7 @@ GEVENT = $(if $(findstring gevent,$(GUNICORN) $(GUNICORN_CMD_ARGS)),$(VENV)/.gev
 ASGI = app:asgi_application
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help run-wsgi run-asgi compare test bench clean
+.PHONY: help run-wsgi run-asgi tabs compare test bench clean
 .PHONY: run-hypercorn run-daphne run-granian run-gunicorn-asgi
 
 help: ## this list
@@ -45,6 +45,13 @@ TABS = 3
 SECONDS =
 FAST =
 SVG =
+PNG =
+tabs: PORT ?= 8000
+tabs: $(VENV)/$(if $(PNG),.tests,.compare) ## both in one browser window: a row of tabs for each
+## TABS=3 PORT=8000, PNG=file: a picture
+	@$(BIN)/python tests/tools/tabs.py TABS='$(TABS)' PORT='$(PORT)' \
+	    WORKERS='$(WORKERS)' PNG='$(PNG)'
+
 compare: $(VENV)/.compare $(GEVENT) ## both side by side: who counts, who waits, in this terminal
 ## TABS=3 SECONDS=45, FAST=1: five times faster, SVG=file: a picture
 ## GUNICORN="--workers 3": other options for the second server

@@ -138,14 +138,14 @@ PAGE = Engine().from_string("""<!doctype html>
 <style>
   .WSGI { color: light-dark(#9a3412, #ffb27a); border-top: 1rem solid; }
   .ASGI { color: light-dark(#0f5c63, #7fdbd5); border-top: 1rem dashed; }
-  html { color-scheme: light dark; text-align: center; text-wrap: balance;
-    background: color-mix(in srgb, currentColor 6%, Canvas);
-    font: clamp(18px, 1.8vw, 34px)/1.4 system-ui; }
-  h1, p { margin: .6rem; }
-  a, #now { color: inherit; font-weight: bold; }
-  #count { align-content: center; height: min(40vw, 38vh);
-    font: bold min(126vw / clamp(3, var(--length, 3), 13), 36vh)/1 system-ui;
-    font-variant-numeric: tabular-nums; }
+  html { color-scheme: light dark; text-align: center; --room: min(40vw, 38vh);
+    background: color-mix(in lab, currentColor 6%, Canvas); text-wrap: balance;
+    font: clamp(18px, 1.8vw, 34px)/1.4 system-ui; font-variant: tabular-nums; }
+  h1, p { margin: 2vh; } a, #now, #count { color: inherit; font-weight: bold; }
+  #count { height: var(--room); align-content: center; line-height: 1;
+    font-size: min(126vw / clamp(3, var(--length, 3), 13), var(--room)); }
+  @media (height < 32rem) { h1, p:has(a), #log { display: none; }
+    html { font-size: min(4vw, 6vh); --room: calc(92vh - 5.5rem); } }
 </style>
 <h1>{{ interface }}</h1>
 <p>page sent by {{ server }}, worker pid {{ pid }}</p>

@@ -3,11 +3,10 @@
 import os
 import re
 import shutil
-import subprocess
 
 import httpx
 import pytest
-from harness import ROOT, Server, free_port, read_numbers, wait_for_port
+from harness import ROOT, Server, free_port, read_numbers, running, wait_for_port
 
 # Not every user has the folder of the servers in PATH.
 NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
@@ -37,25 +36,19 @@ def location(port):
     return block[1].replace("127.0.0.1:8001", f"127.0.0.1:{port}")
 
 
-@pytest.mark.skipif(
-    not NGINX,
-    reason="nginx is not installed: apt install nginx-light",
-)
+@pytest.mark.skipif(not NGINX, reason="nginx is not installed: apt install nginx-light")
 async def test_events_pass_one_by_one(tmp_path):
     port = free_port()
     with Server("run-asgi", TICK=0.3) as server:
         text = CONFIGURATION.format(port=port, location=location(server.port))
         (tmp_path / "nginx.conf").write_text(text)
-        with subprocess.Popen([NGINX, "-p", tmp_path, "-c", "nginx.conf"]) as process:
-            try:
-                wait_for_port(port)
-                url = f"http://127.0.0.1:{port}"
-                async with httpx.AsyncClient(base_url=url, timeout=20) as client:
-                    assert (await client.get("/")).status_code == 200
-                    # A buffer would keep them until it is full or the stream ends.
-                    assert await read_numbers(client, most=3) == [100, 99, 98]
-                    async with client.stream("GET", "/sse/") as response:
-                        part = await anext(response.aiter_bytes())
-                        assert part == b'event:i\ndata: {"i": 100}\n\n'
-            finally:
-                process.terminate()
+        with running([NGINX, "-p", tmp_path, "-c", "nginx.conf"]):
+            wait_for_port(port)
+            url = f"http://127.0.0.1:{port}"
+            async with httpx.AsyncClient(base_url=url, timeout=20) as client:
+                assert (await client.get("/")).status_code == 200
+                # A buffer would keep them until it is full or the stream ends.
+                assert await read_numbers(client, most=3) == [100, 99, 98]
+                async with client.stream("GET", "/sse/") as response:
+                    part = await anext(response.aiter_bytes())
+                    assert part == b'event:i\ndata: {"i": 100}\n\n'

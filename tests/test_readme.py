@@ -1,14 +1,12 @@
 """README.md cannot drift: what it names exists, and what it tells to run runs."""
 
 import re
-import signal
-import subprocess
 import sys
 from textwrap import indent
 
 import httpx
 import pytest
-from harness import ROOT, clean_environment, free_port, signal_group, wait_for_port
+from harness import ROOT, free_port, running, wait_for_port
 
 README = (ROOT / "README.md").read_text()
 MAKEFILE = (ROOT / "Makefile").read_text()
@@ -59,7 +57,8 @@ def test_target_exists(target):
     "variable", sorted(set(re.findall(r"\b([A-Z_]{3,})=", README)))
 )
 def test_variable_exists(variable):
-    code = MAKEFILE + "".join(path.read_text() for path in ROOT.glob("**/*.py"))
+    files = [*ROOT.glob("*.py"), *ROOT.glob("tests/**/*.py")]
+    code = MAKEFILE + "".join(path.read_text() for path in files)
     assert re.search(rf"\b{variable}\b", code)
 
 
@@ -74,15 +73,8 @@ def test_command_starts_a_server(command):
     """Each is run as it stands, but on a free port and in the tests' environment."""
     port = str(free_port())
     command = re.sub(r"\b80\d\d\b", port, command).replace(".venv", sys.prefix)
-    process = subprocess.Popen(
-        ["sh", "-c", command],
-        cwd=ROOT,
-        env=clean_environment() | {"PORT": port, "VENV": sys.prefix, "MAKEFLAGS": "e"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
+    environment = {"PORT": port, "VENV": sys.prefix, "MAKEFLAGS": "e"}
+    with running(["sh", "-c", command], environment):
         wait_for_port(int(port))
         url = f"http://127.0.0.1:{port}/sse/"
         with httpx.stream("GET", url, timeout=20) as response:
@@ -90,6 +82,3 @@ def test_command_starts_a_server(command):
             chunks = response.iter_text()
             for number in (first, first - 1):
                 assert next(chunks) == f'event:i\ndata: {{"i": {number}}}\n\n'
-    finally:
-        signal_group(process, signal.SIGKILL)
-        process.wait()

@@ -8,8 +8,10 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
+from harness import running
 from playwright.sync_api import Error, sync_playwright
 
 NAMES = ("google-chrome", "google-chrome-stable", "chromium", "chromium-browser")
@@ -30,7 +32,7 @@ def launch(playwright):
             return playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
         except Error:
             continue  # snap's place holder, a missing library, no browser at all
-    raise RuntimeError("no Chromium works here: run make test, which installs one")
+    raise RuntimeError("no Chromium works here: install Chrome or Chromium")
 
 
 def installed():
@@ -51,28 +53,26 @@ def works():
 
 
 def installers():
-    """Commands that can bring a browser, as far as this system has them."""
+    """Commands that can bring a browser, as far as this user may run them."""
     yield [sys.executable, "-m", "playwright", "install", "--only-shell", "chromium"]
-    if shutil.which("apt-get"):
-        root = [] if os.geteuid() == 0 else ["sudo", "-n"]
-        yield [*root, "sh", "-c", "apt-get update; apt-get install --yes chromium"]
+    if shutil.which("apt-get") and os.geteuid() == 0:
+        apt = "DEBIAN_FRONTEND=noninteractive apt-get"
+        yield ["sh", "-c", f"{apt} update; {apt} install --yes chromium"]
 
 
 def install():
-    """Install a browser unless one works; exit with one line if none can be had."""
+    """Install a browser unless one works; print one line if none can be had."""
     if works():
         return
     print("Installing Chromium for the tests of the page ...", flush=True)
+    silent = dict.fromkeys(("stdout", "stderr"), subprocess.DEVNULL)
     for command in installers():
-        try:
-            subprocess.run(
-                command, stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE
-            )
-        except (OSError, subprocess.TimeoutExpired):
-            continue
+        # Whatever the installer has started ends with it: it may be what hangs.
+        with running(command, **silent) as process, suppress(subprocess.TimeoutExpired):
+            process.wait(PATIENCE)
         if works():
             return
-    sys.exit("No Chromium could be installed: install Chrome or Chromium yourself")
+    print("No Chromium could be installed: make test leaves out what needs one")
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from httpx_sse import aconnect_sse
 ROOT = Path(__file__).resolve().parents[2]
 VENV = os.path.relpath(sys.prefix, ROOT)  # make takes no path with a space in it
 RECONNECT = 3.0  # seconds; what Chromium waits before EventSource tries again
+COUNTDOWN = list(range(100, -1, -1))
 
 
 def free_port():
@@ -44,34 +45,67 @@ def wait_for_port(port, seconds=30):
     raise TimeoutError(f"nothing listens on port {port}")
 
 
-def start_make(*arguments, prefix=(), environment=None, venv=VENV, **options):
-    """Start make in a process group of its own, as a shell would; return its Popen.
+def start(command, environment=None, **options):
+    """Start a command in a process group of its own, as a shell would; its Popen.
 
-    prefix: a command that runs make; environment: variables besides the usual ones.
+    environment: variables besides the usual ones.
     """
-    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
     return subprocess.Popen(
-        [*prefix, "make", *arguments, f"VENV={venv}"],
+        command,
         cwd=ROOT,
         env=clean_environment() | (environment or {}),
         start_new_session=True,
         text=True,
-        **pipes | options,
+        **{"stdin": subprocess.DEVNULL} | options,
     )
 
 
-def run_make(*arguments, timeout=60, **options):
-    """Run make to its end; return its exit status, its output and its errors.
+@contextlib.contextmanager
+def running(command, environment=None, **options):
+    """Run a command for the length of a with block."""
+    process = start(command, environment, **options)
+    try:
+        yield process
+    finally:
+        signal_group(process, signal.SIGKILL)
+        process.wait()
 
-    The errors are those of the programs, without the line that make adds.
-    """
-    with start_make(*arguments, **options) as process:
+
+def run(command, environment=None, timeout=60):
+    """Run a command to its end; return its exit status, its output and its errors."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with start(command, environment, **pipes) as process:
         try:
             output, errors = process.communicate(timeout=timeout)
         finally:
             signal_group(process, signal.SIGKILL)
+    return process.returncode, output, errors
+
+
+def manage(*arguments, **variables):
+    """Run one of the project's management commands, as run() does."""
+    return run([sys.executable, "app.py", *arguments], variables)
+
+
+def make(*arguments, venv=VENV):
+    """The command that runs make here."""
+    return ["make", *arguments, f"VENV={venv}"]
+
+
+def start_make(*arguments, prefix=(), environment=None, **options):
+    """Start make with pipes; return its Popen. prefix: a command that runs make."""
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    return start([*prefix, *make(*arguments)], environment, **pipes | options)
+
+
+def run_make(*arguments, environment=None, timeout=60, venv=VENV):
+    """Run make to its end; return its exit status, its output and its errors.
+
+    The errors are those of the programs, without the line that make adds.
+    """
+    status, output, errors = run(make(*arguments, venv=venv), environment, timeout)
     own = [line for line in errors.splitlines() if not line.startswith("make")]
-    return process.returncode, output, own
+    return status, output, own
 
 
 class Server:
@@ -146,10 +180,21 @@ class Server:
         size = os.fstat(self._log.fileno()).st_size
         return os.pread(self._log.fileno(), size, 0).decode(errors="replace")
 
+    def requests(self):
+        """The requests and the worker timeouts in the log, in their order.
+
+        gunicorn logs requests with `--log-level debug` alone.
+        """
+        return re.findall(r"GET /\S*|WORKER TIMEOUT", self.log())
+
     def worker(self):
         """The process that serves: the last of make, shell, arbiter, worker."""
         processes = psutil.Process(self.process.pid).children(recursive=True)
         return next(p for p in reversed(processes) if not p.children())
+
+    def workers(self):
+        """All processes that serve, side by side."""
+        return self.worker().parent().children()
 
 
 def signal_group(process, number):
@@ -205,6 +250,40 @@ async def browse(
         while not await count(client, note):
             await asyncio.sleep(reconnect)
             note("retry")
+
+
+async def browse_until(done, url, tabs, seconds):
+    """Open tabs, each when the one before counts, and wait until done(*records).
+
+    Returns the records of each tab; TimeoutError if it takes longer than so many
+    seconds.
+    """
+    records = [[] for _ in range(tabs)]
+    async with asyncio.timeout(seconds), asyncio.TaskGroup() as group:
+        tasks = []
+        for number, tab in enumerate(records, start=1):
+            tasks.append(group.create_task(browse(url, number, tab.append)))
+            if number < tabs:
+                await until(lambda tab=tab: numbers(tab))
+        await until(lambda: done(*records))
+        for task in tasks:
+            task.cancel()
+    return records
+
+
+async def until(condition):
+    while not condition():
+        await asyncio.sleep(0.05)
+
+
+def numbers(records):
+    """The numbers that a tab received, in their order."""
+    return [record.value for record in records if record.kind == "number"]
+
+
+def first(records, kind):
+    """The first record of a kind, or None."""
+    return next((record for record in records if record.kind == kind), None)
 
 
 async def count(client, note):

@@ -1,20 +1,18 @@
-"""What goes over the wire, byte by byte, and the protocol under it."""
+"""app.py's answers on both servers: the events byte by byte, and bad requests."""
 
 import io
 import socket
 from wsgiref.util import setup_testing_defaults
 from wsgiref.validate import validator
 
+import httpx
 import pytest
+from foundations import HEADERS
 from harness import Server
 
 import app
 
-HEADERS = {
-    "content-type": "text/event-stream",
-    "cache-control": "no-cache",
-    "x-accel-buffering": "no",
-}
+EVENT_HEADERS = {name.lower(): value for name, value in HEADERS.items()}
 COUNTDOWN_FROM_2 = b'event:i\ndata: {"i": 2}\n\nevent:i\ndata: {"i": 1}\n\n' + (
     b'event:i\ndata: {"i": 0}\n\n'
 )
@@ -22,8 +20,14 @@ COUNTDOWN_FROM_2 = b'event:i\ndata: {"i": 2}\n\nevent:i\ndata: {"i": 1}\n\n' + (
 
 @pytest.fixture(scope="module", params=["run-wsgi", "run-asgi"])
 def server(request):
-    with Server(request.param, COUNT=2, TICK=0.2) as server:
+    with Server(request.param, COUNT=2, TICK=0.05) as server:
         yield server
+
+
+@pytest.fixture
+def client(server):
+    with httpx.Client(base_url=server.url, timeout=20) as client:
+        yield client
 
 
 def exchange(server, request):
@@ -52,7 +56,7 @@ def test_events_are_sent_one_by_one(server):
     (status, *lines), body = exchange(server, request)
     headers = dict(line.split(": ", 1) for line in lines)
     assert status == "http/1.1 200 ok"
-    assert HEADERS.items() <= headers.items()
+    assert EVENT_HEADERS.items() <= headers.items()
     assert "content-length" not in headers
     chunks = unchunk(body)
     assert b"".join(chunks) == COUNTDOWN_FROM_2
@@ -63,7 +67,7 @@ def test_head_answers_the_same_headers_and_no_countdown(server):
     request = b"HEAD /sse/ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     (status, *lines), body = exchange(server, request)
     assert status == "http/1.1 200 ok"
-    assert HEADERS.items() <= dict(line.split(": ", 1) for line in lines).items()
+    assert EVENT_HEADERS.items() <= dict(line.split(": ", 1) for line in lines).items()
     assert body.strip(b"0\r\n") == b""
 
 
@@ -82,3 +86,33 @@ def test_wsgi_application_is_valid(path):
     body = b"".join(iterator)
     iterator.close()
     assert (body.count(b"event:i") == 4) == (path == "/sse/")
+
+
+def still_serves(client):
+    return client.get("/").status_code == client.get("/sse/").status_code == 200
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
+@pytest.mark.parametrize("path", ["/", "/sse/", "/sse/swapped/"])
+def test_wrong_method(client, method, path):
+    response = client.request(method, path)
+    assert response.status_code == 405
+    assert response.headers["allow"] == "GET, HEAD"
+    assert still_serves(client)
+
+
+def test_unknown_path(client):
+    assert client.get("/unknown/").status_code == 404
+    assert still_serves(client)
+
+
+@pytest.mark.parametrize("path", ["/", "/sse/", "/sse/swapped/"])
+@pytest.mark.parametrize("host", ["example.com", "localhost.example.com", "127.0.0.2"])
+def test_foreign_host(client, path, host):
+    assert client.get(path, headers={"Host": host}).status_code == 400
+    assert still_serves(client)
+
+
+@pytest.mark.parametrize("host", ["localhost", "tab7.localhost", "127.0.0.1", "[::1]"])
+def test_own_host(client, host):
+    assert client.get("/", headers={"Host": f"{host}:8000"}).status_code == 200

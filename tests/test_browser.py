@@ -1,0 +1,47 @@
+"""The tests of the page where no browser can be had."""
+
+import sys
+
+import browser
+import pytest
+from harness import run
+
+WITHOUT_BROWSER = """
+import browser, pytest, sys
+
+browser.installed = list
+sys.exit(pytest.main(sys.argv[1:]))
+"""
+
+
+def run_page_test(tmp_path, ci):
+    command = [sys.executable, "-c", WITHOUT_BROWSER, "--numprocesses=0"]
+    command += ["tests/test_page.py", "-k", "title"]
+    nothing = {"PLAYWRIGHT_BROWSERS_PATH": str(tmp_path), "CI": ci}
+    return run(command, nothing | {"PYTHONPATH": "tests/tools"})
+
+
+def test_page_is_skipped_with_the_reason_in_the_last_line(tmp_path):
+    status, output, _ = run_page_test(tmp_path, ci="")
+    reason = "no Chromium works here: install Chrome or Chromium"
+    assert status == 0
+    assert "SKIPPED tests/test_page.py::test_title" in output
+    assert output.splitlines()[-1] == f"left out: 1 of the tests, because {reason}"
+
+
+def test_page_fails_in_ci(tmp_path):
+    status, output, _ = run_page_test(tmp_path, ci="1")
+    assert status == pytest.ExitCode.TESTS_FAILED
+    assert "no Chromium works here" in output
+
+
+def test_installer_that_hangs_is_ended(monkeypatch, capsys):
+    # The child that it leaves behind would keep its output open.
+    hanging = ["sh", "-c", "sleep 60 & sleep 60"]
+    monkeypatch.setattr(browser, "works", lambda: False)
+    monkeypatch.setattr(browser, "installers", lambda: [hanging])
+    monkeypatch.setattr(browser, "PATIENCE", 0.2)
+    browser.install()
+    assert capsys.readouterr().out.endswith(
+        "No Chromium could be installed: make test leaves out what needs one\n"
+    )

@@ -1,0 +1,55 @@
+"""The page as the tests see it, in tabs of a real browser."""
+
+from urllib.parse import urlsplit
+
+# How Chromium complains about a cut depends on the version of gunicorn.
+CUT = ("net::ERR_INCOMPLETE_CHUNKED_ENCODING", "net::ERR_INVALID_CHUNKED_ENCODING")
+REFUSED = "net::ERR_CONNECTION_REFUSED"
+SECOND = 1000  # Playwright counts in milliseconds
+
+
+class Watch:
+    """What the tabs of a context ask for, and what their consoles complain about.
+
+    expected: how the complaints end that the test provokes; no other may appear.
+    """
+
+    def __init__(self, context):
+        self.requests = []
+        self.complaints = []
+        self.expected = ()
+        context.on("request", lambda request: self.requests.append(request.url))
+        context.on("console", self.note)
+        context.on("weberror", lambda error: self.complaints.append(str(error.error)))
+
+    def note(self, message):
+        if message.type in ("warning", "error"):
+            self.complaints.append(message.text)
+
+    def check(self):
+        assert [c for c in self.complaints if not c.endswith(self.expected)] == []
+        urls = [urlsplit(url) for url in self.requests if not url.startswith("data:")]
+        assert {url.path for url in urls} == {"/", "/sse/"}
+        assert all(url.hostname.endswith("localhost") for url in urls)
+
+
+def open_tab(context, server, host="localhost"):
+    tab = context.new_page()
+    tab.goto(f"http://{host}:{server.port}/")
+    return tab
+
+
+def open_through_link(context, tab):
+    with context.expect_page() as opened:
+        tab.get_by_role("link").click()
+    return opened.value
+
+
+def number(tab):
+    """The big number, or what stands in its place."""
+    return tab.get_by_role("timer")
+
+
+def state(tab):
+    """The line that says what happens now."""
+    return tab.get_by_role("status")

@@ -1,0 +1,218 @@
+"""Both halves in one browser window: a row of WSGI tabs above a row of ASGI tabs.
+
+make tabs [TABS=3] [PORT=8000] [PNG=picture.png]
+"""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+from harness import Server, free_port
+
+HTML = Path(__file__).with_suffix(".html")
+MOST_TABS = 12
+LAST_PORT = 65_533  # ASGI has the next one, the window the one after that
+ENVIRONMENT = ("COUNT", "TICK", "DEBUG", "GUNICORN_CMD_ARGS")  # for the servers
+SCREEN = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")  # unset where no browser can open
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+PICTURE_AFTER = 8  # seconds
+PICTURE = {
+    "viewport": {"width": 1280, "height": 720},
+    "device_scale_factor": 1.5,
+    "color_scheme": "dark",
+}
+
+
+@dataclass(frozen=True)
+class Knobs:
+    """What the make variables ask for."""
+
+    tabs: int
+    port: int
+    workers: str
+    png: Path | None
+
+    @classmethod
+    def read(cls, arguments):
+        """Read NAME=value arguments; ValueError says what is wrong with them."""
+        given = dict(argument.split("=", 1) for argument in arguments)
+        tabs = whole("TABS", given["TABS"], MOST_TABS)
+        port = whole("PORT", given["PORT"], LAST_PORT)
+        return cls(tabs, port, given["WORKERS"], png(given["PNG"]))
+
+
+def whole(name, value, most):
+    if not re.fullmatch("[0-9]{1,9}", value) or not 1 <= int(value) <= most:
+        raise ValueError(f"{name}={value}: must be a whole number from 1 to {most}")
+    return int(value)
+
+
+def png(value):
+    path = Path(value).expanduser() if value else None
+    if path and (path.is_dir() or not os.access(path.parent, os.W_OK)):
+        raise ValueError(f"PNG={value}: must be a file in a folder that can be written")
+    return path
+
+
+class Half:
+    """One of the two servers; command: what its row of tabs says above it."""
+
+    def __init__(self, name, program, port, workers):
+        given = {key: os.environ[key] for key in ENVIRONMENT if key in os.environ}
+        options = given.get("GUNICORN_CMD_ARGS", "") if program == "gunicorn" else ""
+        self.name = name
+        self.port = usable(port, name)
+        self.command = f"{program} --workers {workers} {options}"
+        target = f"run-{name.lower()}"
+        self.server = Server(target, PORT=self.port, WORKERS=workers, **given)
+
+
+def usable(port, name):
+    """Return the port, or a free one if it is taken.
+
+    Even if it is taken by this demo: a tab open there would hold the WSGI worker.
+    """
+    if not taken(port):
+        return port
+    other = free_port()
+    print(f"Port {port} is not available: {name} has port {other} instead.")
+    return other
+
+
+def taken(port):
+    """Whether a server can't listen on the port, or another answers there."""
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+        # A browser tries localhost's ::1 first, where another server may listen.
+        socket.create_connection(("localhost", port), timeout=2).close()
+    except ConnectionRefusedError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+class Window(BaseHTTPRequestHandler):
+    """Answers every request with the page that has the tabs in frames."""
+
+    def __init__(self, html, *arguments):
+        self.html = html  # first: the base class answers the request right away
+        super().__init__(*arguments)
+
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html; charset=utf-8")
+        self.end_headers()
+        self.wfile.write(self.html.encode())
+
+    def log_message(self, *arguments):
+        """Keep the terminal free of requests."""
+
+
+def serve(knobs, halves):
+    """Serve the window in a thread; return its URL."""
+    rows = [{"name": h.name, "port": h.port, "command": h.command} for h in halves]
+    setup = json.dumps({"tabs": knobs.tabs, "halves": rows})
+    html = HTML.read_text().replace("{{ setup }}", setup)
+    port = usable(knobs.port + 2, "the window")
+    server = ThreadingHTTPServer(("127.0.0.1", port), partial(Window, html))
+    Thread(target=server.serve_forever, daemon=True).start()
+    return f"http://localhost:{port}/"
+
+
+def open_window(url):
+    """Open the reader's browser, if there is one, and say where to look."""
+    stop = "Ctrl-C ends both servers."
+    if sys.platform == "linux" and not any(map(os.environ.get, SCREEN)):
+        print(f"No browser here: open {url} yourself. {stop}", flush=True)
+        return
+    print(f"Opening {url} in your browser. {stop}", flush=True)
+    # Not in this process: some browsers block, others write to the terminal.
+    subprocess.Popen(
+        [sys.executable, "-m", "webbrowser", "-n", url],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def take_picture(url, path):
+    """Save a picture of the window."""
+    from browser import launch  # Playwright is installed for PNG= alone
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = launch(playwright)
+        page = browser.new_page(**PICTURE)
+        page.goto(url)
+        page.wait_for_timeout(PICTURE_AFTER * 1000)
+        page.screenshot(path=path)
+        browser.close()
+    print(f"{path}: the window after {PICTURE_AFTER} seconds")
+
+
+def run(knobs, signals):
+    """Start both servers and show them; end them when a signal has come."""
+    halves = [
+        Half("WSGI", "gunicorn", knobs.port, knobs.workers),
+        Half("ASGI", "uvicorn", knobs.port + 1, knobs.workers),
+    ]
+    print("Starting gunicorn and uvicorn ...", flush=True)
+    try:
+        for half in halves:
+            half.server.launch()
+        while not signals and not listening(halves):
+            time.sleep(0.05)
+        if not signals:
+            show(knobs, halves)
+        while not signals and not knobs.png and listening(halves):
+            time.sleep(0.1)
+    finally:
+        stop(halves)
+
+
+def stop(halves):
+    """Press Ctrl-C in both servers at the same time."""
+    with ThreadPoolExecutor() as pool:
+        for half in halves:
+            pool.submit(half.server.stop, timeout=2)
+
+
+def listening(halves):
+    """Whether both servers listen; RuntimeError if one has ended."""
+    return all(half.server.ready() for half in halves)
+
+
+def show(knobs, halves):
+    url = serve(knobs, halves)
+    if knobs.png:
+        take_picture(url, knobs.png)
+    else:
+        open_window(url)
+
+
+def main(arguments):
+    signals = []  # an exception, instead, could leave a server that has just started
+    for number in SIGNALS:
+        signal.signal(number, lambda number, _: signals.append(number))
+    try:
+        run(Knobs.read(arguments), signals)
+    except (ValueError, RuntimeError) as error:
+        sys.exit(str(error))
+    sys.exit(128 + signals[0] if signals else 0)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
