@@ -235,9 +235,9 @@ async def use(server, plan):
 
 
 def costs(streams, plan, idle, opened, watched):
-    """What one of the streams cost, unless that is lost in the noise."""
+    """What one of the streams cost; nothing for fewer than asked for: other work."""
     events = watched.events - opened.events
-    if streams < FEW or not events:
+    if streams < max(plan.streams, FEW) or not events:
         return {}
     event_cpu = (watched.cpu - opened.cpu) / events
     open_cpu = (opened.cpu - idle.cpu - opened.events * event_cpu) / streams
