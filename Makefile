@@ -62,7 +62,8 @@ test: $(VENV)/.tests ## every claim of the post, on real servers
 	$(BIN)/pytest tests
 
 bench: $(VENV)/.bench $(if $(filter 1,$(SERVERS)),$(VENV)/.servers) ## what an open stream costs: ASGI, threads, gevent
-## SERVERS=1: five ASGI servers, STREAMS=10,100: how many, JSON=file, SVG=file
+## SERVERS=1: the same on five ASGI servers, STREAMS=100,1000: how many,
+## TICK=1: seconds between events, JSON=file: the raw figures, SVG=file: a plot
 	@$(BIN)/python tests/tools/bench.py
 
 clean: ## the folder as it was cloned

@@ -25,9 +25,9 @@ def start_bench(**variables):
 
 
 def run_bench(tmp_path, **knobs):
-    """Measure ten streams; return the output, the figures and the plot's texts."""
+    """Measure 100 streams; return the output, the figures and the plot's texts."""
     files = {"JSON": tmp_path / "figures.json", "SVG": tmp_path / "plot.svg"}
-    bench = start_bench(STREAMS=10, TICK=0.2, **files, **knobs)
+    bench = start_bench(STREAMS=100, TICK=0.2, **files, **knobs)
     out, err = bench.communicate(timeout=170)
     assert (bench.returncode, err) == (0, "")
     assert "\x1b" not in out
@@ -44,8 +44,8 @@ def column(out, number):
 
 def test_bench_shows_every_contestant(tmp_path):
     out, figures, texts = run_bench(tmp_path)
-    assert "This takes about" in out.partition("10 streams:")[0]
-    assert column(out, OPEN) == ["10", "10", "10", "10", "1", "10", "10"]
+    assert "This takes about" in out.partition("100 streams:")[0]
+    assert column(out, OPEN) == ["100"] * 4 + ["1", "100", "100"]
     assert column(out, ON_TIME) == column(out, OPEN)
     # One stream is all there is, and its worker is taken.
     assert [column(out, cost)[4] for cost in (MEMORY, CPU, PAGE)] == ["-"] * 3
@@ -58,8 +58,8 @@ def check_costs(figures):
     this, djangos, *_, threads, gevent = figures
     assert this["threads"] - this["idle_threads"] <= 4
     assert gevent["threads"] - gevent["idle_threads"] <= 4
-    assert djangos["threads"] > 10
-    assert threads["threads"] > 10
+    assert djangos["threads"] > 100
+    assert threads["threads"] > 100
     several = [f for f in figures if f["opened"] > 1]
     assert all(f["event_cpu"] > 0 and f["page"] > 0 for f in several)
     assert all(f["gap"] > f["tick"] / 2 and f["stop"] < 9 for f in figures)
@@ -67,7 +67,7 @@ def check_costs(figures):
 
 def test_bench_shows_every_server(tmp_path):
     out, figures, texts = run_bench(tmp_path, SERVERS=1)
-    assert column(out, OPEN) == column(out, ON_TIME) == ["10"] * 5
+    assert column(out, OPEN) == column(out, ON_TIME) == ["100"] * 5
     assert [f["contestant"] for f in figures] == SERVERS
     assert set(SERVERS) <= set(texts)
     assert all(f["event_cpu"] > 0 and f["page"] > 0 for f in figures)

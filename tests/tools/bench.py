@@ -32,7 +32,7 @@ from streams import BURST, BURST_EVERY, fetch_page, open_streams
 STREAMS = "100,1000,5000"
 BUSY = 1000  # streams that are measured once more, with as many events as all can send
 BUSY_EVENTS = 8000  # a second, which no contestant is too slow for
-FEW = 10  # with fewer streams, what one of them costs is lost in the noise
+FEW = 100  # with fewer streams, what one of them costs is lost in the noise
 SPARE = 100  # connections, threads, files: for all that is not a measured stream
 PAGE_EVERY = 0.1  # seconds
 PATIENCE = 10  # seconds that a server has to stop
@@ -235,9 +235,9 @@ async def use(server, plan):
 
 
 def costs(streams, plan, idle, opened, watched):
-    """What one of the streams cost, unless that is lost in the noise."""
+    """What one of the streams cost; nothing for fewer than asked for: other work."""
     events = watched.events - opened.events
-    if streams < FEW or not events:
+    if streams < max(plan.streams, FEW) or not events:
         return {}
     event_cpu = (watched.cpu - opened.cpu) / events
     open_cpu = (opened.cpu - idle.cpu - opened.events * event_cpu) / streams
