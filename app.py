@@ -1,7 +1,7 @@
 """The same countdown, streamed over WSGI and over ASGI.
 
     make run-wsgi    gunicorn: a stream holds its worker until it ends
-    make run-asgi    uvicorn:  a stream hands the worker on at every await
+    make run-asgi    uvicorn:  a stream frees its worker at every await
 
 Environment: COUNT (100) to count from, TICK (1) seconds between two events,
 DEBUG=1 for Django's debug pages. `python app.py` takes management commands.
@@ -31,10 +31,11 @@ TICK = float(os.environ.get("TICK", "1"))
 
 settings.configure(
     DEBUG=os.environ.get("DEBUG") == "1",
+    # With the dot: the page opens further tabs as tab2.localhost and so on.
     ALLOWED_HOSTS=[".localhost", "127.0.0.1", "[::1]"],
     ROOT_URLCONF=__name__,
     SECRET_KEY=get_random_secret_key(),
-    WSGI_APPLICATION=f"{__name__}.wsgi_application",
+    WSGI_APPLICATION=f"{__name__}.wsgi_application",  # for runserver
 )
 
 
@@ -55,13 +56,14 @@ async def acountdown():
 
 
 def event_stream(request, response_class, events):
-    request.get_host()  # raises DisallowedHost; there is no middleware for it
+    """Answer a request by a stream of events; both halves do."""
+    request.get_host()  # refuses a foreign Host, as middleware would
     headers = {
         "Content-Type": "text/event-stream",
         "Cache-Control": "no-cache",
-        "X-Accel-Buffering": "no",  # asks nginx not to hold events back
+        "X-Accel-Buffering": "no",  # nginx: pass on each event at once
     }
-    if request.method == "HEAD":  # a server would run the whole countdown
+    if request.method == "HEAD":  # nobody would see the countdown
         return HttpResponse(headers=headers)
     return response_class(events, headers=headers)
 
@@ -71,12 +73,14 @@ def sse(request):
     return event_stream(request, StreamingHttpResponse, countdown())
 
 
+# Django's own response would do, too: responses.py says what this one adds.
 @require_safe
 async def asse(request):
     return event_stream(request, AsyncStreamingHttpResponse, acountdown())
 
 
-# The other interface's generator: Django collects it all before it sends any.
+# Not in the post: each interface with the other's generator. Django warns, and
+# collects all of the events before it sends the first.
 @require_safe
 def swapped(request):
     return event_stream(request, StreamingHttpResponse, acountdown())
@@ -103,7 +107,7 @@ urlpatterns = [
     path("sse/swapped/", swapped),
 ]
 
-async_urlpatterns = (  # a tuple: as a request's urlconf it must be hashable
+async_urlpatterns = (  # a tuple: Django caches a request's urlconf by its hash
     path("", aindex),
     path("sse/", asse),
     path("sse/swapped/", aswapped),
@@ -111,7 +115,7 @@ async_urlpatterns = (  # a tuple: as a request's urlconf it must be hashable
 
 
 class AsyncRequest(ASGIRequest):
-    # Django looks here before it looks at settings.ROOT_URLCONF.
+    # One module, two sets of URLs: a request's own come before ROOT_URLCONF.
     urlconf = async_urlpatterns
 
 
@@ -121,10 +125,10 @@ asgi_application = get_asgi_application(request_class=AsyncRequest)
 
 # The lesson ends here. What follows is the page that both halves send.
 def page(request, interface):
-    request.get_host()  # as above
+    request.get_host()  # as in event_stream()
     values = {
         "interface": interface,
-        "server": Path(sys.argv[0]).name,
+        "server": Path(sys.argv[0]).name,  # gunicorn or uvicorn
         "pid": os.getpid(),
     }
     return HttpResponse(PAGE.render(Context(values)))
@@ -202,5 +206,5 @@ of its own: browsers open only six to nine connections to one host</p>
 if __name__ == "__main__":
     from django.core.management import execute_from_command_line
 
-    sys.modules["app"] = sys.modules[__name__]  # for the shell to import
+    sys.modules["app"] = sys.modules[__name__]  # for `import app` in a shell
     execute_from_command_line(sys.argv)

@@ -5,7 +5,7 @@ import shutil
 
 import httpx
 import pytest
-from harness import COUNTDOWN, ROOT, Server, read_numbers
+from harness import COUNTDOWN, ROOT, Server, stream_numbers
 from page import number, open_tab, state
 from playwright.sync_api import expect
 
@@ -35,19 +35,22 @@ def change(tmp_path):
 async def test_blocking_sleep_stops_every_other_tab_and_is_not_cut(change):
     old, new = "await asyncio.sleep(TICK)", "time.sleep(TICK)"
     folder = change("async def acountdown", old, new)
+    order = []
+
+    async def tab(client):
+        async for i in stream_numbers(client):
+            order.append(i)
+
+    async def page(client):
+        assert (await client.get("/")).status_code == 200
+        order.append("page")
+
     with Server("run-asgi", folder, TICK=0.33) as server:
         async with httpx.AsyncClient(base_url=server.url, timeout=60) as client:
-            assert (await client.get("/")).status_code == 200
-            first = asyncio.create_task(read_numbers(client))
+            first = asyncio.create_task(tab(client))
             await asyncio.sleep(3)
-            second = asyncio.create_task(read_numbers(client, most=1))
-            page = asyncio.create_task(client.get("/"))
-            done, _ = await asyncio.wait(
-                [first, second, page], return_when="FIRST_COMPLETED"
-            )
-            assert first in done
-            assert await first == COUNTDOWN
-            assert (await page).status_code == 200
+            await asyncio.gather(first, page(client), page(client))
+    assert order == [*COUNTDOWN, "page", "page"]
 
 
 async def test_sync_generator_in_the_async_view_is_refused(change):
