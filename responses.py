@@ -22,12 +22,12 @@ class AsyncStreamingHttpResponse(StreamingHttpResponse):
     def _set_streaming_content(self, value):
         if value == []:  # from Django's test client, for HEAD and for a 204
             value = nothing()
-        if not hasattr(value, "__aiter__"):
+        if not hasattr(value, "__aiter__") or hasattr(value, "__iter__"):
             what = f"{type(self).__name__} cannot stream {type(value).__name__}"
             raise TypeError(f"{what}: use an async generator (async def, yield)")
         super()._set_streaming_content(value)
         # Middleware may wrap the content and set it again: the last set is outermost.
-        self.layers = [value, *getattr(self, "layers", [])]
+        self.layers = [self._iterator, *getattr(self, "layers", [])]
 
     def __iter__(self) -> Iterator[bytes]:
         raise TypeError(f"{type(self).__name__} needs ASGI: serve it with uvicorn")
