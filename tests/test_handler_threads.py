@@ -111,6 +111,54 @@ async def test_cache_is_closed_outside_the_event_loop():
     assert threading.current_thread() not in closed_in
 
 
+async def test_cache_used_on_the_event_loop_is_closed_outside_it():
+    async def view(request):
+        return HttpResponse(cache.get("key", "123"))
+
+    with override_settings(CACHES=CACHES):
+        assert await get(serve(handlers.ASGIHandler, view)) == (200, "123")
+    assert threading.current_thread() not in closed_in
+
+
+async def test_upload_is_closed_outside_the_event_loop(handler_class):
+    async def view(request):
+        request.FILES["file"].close = note_thread
+        return HttpResponse("123")
+
+    disposition = b'Content-Disposition: form-data; name="file"; filename="a.txt"'
+    body = b"--b\r\n" + disposition + b"\r\n\r\ncontent\r\n--b--\r\n"
+    headers = [(b"content-type", b"multipart/form-data; boundary=b")]
+    headers.append((b"content-length", str(len(body)).encode()))
+    handler = serve(handler_class, view)
+    assert await get(handler, "/", "POST", body, headers) == (200, "123")
+    assert len(closed_in) == 1
+    assert closed_in != [threading.current_thread()]
+
+
+@pytest.mark.parametrize("signal", [request_started, request_finished])
+async def test_receiver_for_this_handler_class_alone(handler_class, signal):
+    signal.connect(note_thread, sender=handler_class)
+    try:
+        assert await get(serve(handler_class, plain_view)) == (200, "123")
+    finally:
+        signal.disconnect(note_thread, sender=handler_class)
+    assert len(closed_in) == 1
+    assert closed_in != [threading.current_thread()]
+
+
+@pytest.mark.parametrize("signal", [request_started, request_finished])
+async def test_async_receiver(handler_class, signal):
+    async def receiver(**kwargs):
+        note_thread()
+
+    signal.connect(receiver)
+    try:
+        assert await get(serve(handler_class, plain_view)) == (200, "123")
+    finally:
+        signal.disconnect(receiver)
+    assert len(closed_in) == 1
+
+
 async def test_closers_of_many_streams_run_at_once(handler_class):
     """A pool of a few threads would keep them waiting for one another."""
     together = threading.Barrier(20)
