@@ -164,7 +164,8 @@ async def test_cancel_before_the_first_event():
         yield "late"
 
     async def view(request):
-        return StreamingHttpResponse(silent(), **EVENT_STREAM)
+        content_type = "text/event-stream; charset=utf-8"
+        return StreamingHttpResponse(silent(), content_type=content_type)
 
     stream = open_request(serve(handlers.ASGIHandler, view))
     await stream.send_input({"type": "http.request"})

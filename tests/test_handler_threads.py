@@ -4,7 +4,7 @@ import asyncio
 import threading
 
 import pytest
-from asgiref.sync import ThreadSensitiveContext, sync_to_async
+from asgiref.sync import ThreadSensitiveContext, async_to_sync, sync_to_async
 from django.core.cache import cache
 from django.core.cache.backends.locmem import LocMemCache
 from django.core.handlers import asgi
@@ -221,6 +221,31 @@ async def test_response_that_needs_its_thread_keeps_it():
         200,
         "blue " * 3,
     )
+
+
+async def test_stream_does_not_wait_for_what_its_thread_does():
+    release = threading.Event()
+    tasks = []
+
+    async def view(request):
+        tasks.append(asyncio.create_task(sync_to_async(release.wait)(5)))
+        await asyncio.sleep(0.05)  # the thread has begun
+        return AsyncStreamingHttpResponse(waiting())
+
+    stream = await open_stream(serve(handlers.ASGIHandler, view))
+    release.set()
+    assert await tasks[0]  # not: five seconds later, unreleased
+    await leave(stream)
+
+
+def test_connection_is_closed_under_async_to_sync(handler_class, database):
+    """As in a sync test: sync code runs in the thread that waits for the answer."""
+
+    def view(request):
+        return HttpResponse(str(query()))
+
+    assert async_to_sync(get)(serve(handler_class, view)) == (200, "1")
+    assert database.opened == database.closed == 1
 
 
 async def waiting():

@@ -127,6 +127,24 @@ async def test_closes_the_generator_behind_middleware():
     assert closed
 
 
+async def test_closes_the_outermost_generator_first():
+    closed = []
+
+    async def layer(name, content):
+        try:
+            async for part in content:
+                yield part
+        finally:
+            closed.append(name)
+
+    inner = layer("inner", letters())
+    response = AsyncStreamingHttpResponse(inner)
+    response.streaming_content = layer("outer", response.streaming_content)
+    async with aclosing(aiter(response)) as parts:
+        await anext(parts)
+    assert closed == ["outer", "inner"]
+
+
 async def upper(content):
     async for part in content:
         yield part.upper()
