@@ -244,7 +244,17 @@ def test_connection_is_closed_under_async_to_sync(handler_class, database):
     def view(request):
         return HttpResponse(str(query()))
 
-    assert async_to_sync(get)(serve(handler_class, view)) == (200, "1")
+    handler = serve(handler_class, view)
+    received, sent = [{"type": "http.request"}], []
+
+    async def receive():
+        return received.pop() if received else await asyncio.sleep(60)
+
+    async def send(message):
+        sent.append(message.get("body"))
+
+    async_to_sync(handler)(open_request(handler).scope, receive, send)
+    assert sent == [None, b"1"]
     assert database.opened == database.closed == 1
 
 
