@@ -14,7 +14,7 @@ class AsyncStreamingHttpResponse(StreamingHttpResponse):
     collects everything before it sends anything. Under handlers.ASGIHandler the thread
     of the request ends, its connections closed, before the first part: what a sync
     middleware or view left there (a tenant, a thread-local, an open transaction) is not
-    there in the generator. If that calls sync code, it gets and holds a new thread.
+    there in the generator. Sync code that the generator calls gets a new thread.
     """
 
     needs_thread = False  # True keeps the thread
@@ -39,7 +39,7 @@ class AsyncStreamingHttpResponse(StreamingHttpResponse):
                 yield self.make_bytes(part)
         finally:
             for layer in self.layers:
-                is_read = getattr(layer, "ag_running", False)  # by a task that ends it
+                is_read = getattr(layer, "ag_running", False)  # another task ends it
                 if hasattr(layer, "aclose") and not is_read:
                     await layer.aclose()
 
