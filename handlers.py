@@ -1,4 +1,4 @@
-"""Django's ASGI handler for long streams: an open stream holds no idle thread.
+"""Django's ASGI handler for long streams: a stream holds no thread it does not need.
 
 Django's own (5.2 to 6.1) holds a thread for each open stream: its receivers of
 request_started run in a thread of the request's own (ticket 32889). Here
@@ -60,7 +60,7 @@ class ASGIHandler(asgi.ASGIHandler):
                 await self.respond(request, receive, send, outer)
             except asyncio.CancelledError:
                 task = asyncio.current_task()
-                # A download that is cut must look cut; an event stream ends anywhere.
+                # A cut download must look cut; an event stream may end at any point.
                 if not (send.event_stream_is_open and task.cancelling()):
                     raise
                 task.uncancel()
@@ -97,7 +97,7 @@ class ASGIHandler(asgi.ASGIHandler):
             await signal.asend(sender=self.__class__, **named)
 
     def only_django_runs(self, signal):
-        """Tell if there is no thread yet, and only Django's receivers would run."""
+        """Tell whether there is no thread yet and only Django's receivers would run."""
         # Signal.has_listeners() is public, but cannot tell whose they are.
         sync_and_async = signal._live_receivers(self.__class__)
         return (
@@ -107,7 +107,7 @@ class ASGIHandler(asgi.ASGIHandler):
         )
 
     def closes_without_thread(self, request, response):
-        """Tell if there is no thread yet, and only Django's code closes response."""
+        """Tell whether no thread was used and only Django's code closes response."""
         closers = response._resource_closers  # projects add to it; nothing public does
         return (
             self.only_django_runs(request_finished)
@@ -118,7 +118,7 @@ class ASGIHandler(asgi.ASGIHandler):
 
 
 class Send:
-    """The server's send(), which knows if it is in the middle of an event stream."""
+    """The server's send(), which knows whether an event stream is open."""
 
     def __init__(self, send):
         self.send, self.event_stream_is_open = send, False
@@ -141,7 +141,7 @@ def sync_executor():
 
 
 def end_thread(outer):
-    """End the request's thread, its connections first, unless it is an outer one's."""
+    """Close the connections of the request's own thread, and end it."""
     executor = sync_executor()
     if executor and executor is not outer:
         context = SyncToAsync.thread_sensitive_context.get()

@@ -14,7 +14,7 @@ class AsyncStreamingHttpResponse(StreamingHttpResponse):
     collects everything before it sends anything. Under handlers.ASGIHandler the thread
     of the request ends, its connections closed, before the first part: what a sync
     middleware or view left there (a tenant, a thread-local, an open transaction) is not
-    there in the generator. If that calls sync code, it gets and holds a new thread.
+    there in the generator. Sync code that the generator calls gets a new thread.
     """
 
     needs_thread = False  # True keeps the thread
@@ -22,12 +22,12 @@ class AsyncStreamingHttpResponse(StreamingHttpResponse):
     def _set_streaming_content(self, value):
         if value == []:  # from Django's test client, for HEAD and for a 204
             value = nothing()
-        if not hasattr(value, "__aiter__"):
+        if not hasattr(value, "__aiter__") or hasattr(value, "__iter__"):
             what = f"{type(self).__name__} cannot stream {type(value).__name__}"
             raise TypeError(f"{what}: use an async generator (async def, yield)")
         super()._set_streaming_content(value)
         # Middleware may wrap the content and set it again: the last set is outermost.
-        self.layers = [value, *getattr(self, "layers", [])]
+        self.layers = [self._iterator, *getattr(self, "layers", [])]
 
     def __iter__(self) -> Iterator[bytes]:
         raise TypeError(f"{type(self).__name__} needs ASGI: serve it with uvicorn")
@@ -39,7 +39,7 @@ class AsyncStreamingHttpResponse(StreamingHttpResponse):
                 yield self.make_bytes(part)
         finally:
             for layer in self.layers:
-                is_read = getattr(layer, "ag_running", False)  # by a task that ends it
+                is_read = getattr(layer, "ag_running", False)  # another task ends it
                 if hasattr(layer, "aclose") and not is_read:
                     await layer.aclose()
 

@@ -1,6 +1,7 @@
 """Cancelled requests; and what a view opens and its generator closes."""
 
 import asyncio
+import threading
 from contextvars import ContextVar
 
 import anyio
@@ -108,13 +109,63 @@ async def test_cancel_while_the_start_is_sent():
     assert sent == ["http.response.start"]
 
 
+async def uncounted(coroutine):
+    await coroutine
+
+
+async def test_cancel_that_ends_an_event_stream_is_not_counted_on():
+    """Else a task group that the server's task opens later takes it for its own."""
+    handler = serve(handlers.ASGIHandler, waiting_view(**EVENT_STREAM))
+    application = within(uncounted, handler)
+    stream = await open_stream(application)
+    stream.future.cancel()
+    await stream.future
+    assert application.cancelling == 0
+
+
+async def test_generator_that_raises_a_cancel_of_its_own_is_cut():
+    async def cancelled():
+        yield "tick"
+        raise asyncio.CancelledError
+
+    async def view(request):
+        return StreamingHttpResponse(cancelled(), **EVENT_STREAM)
+
+    stream = await open_stream(serve(handlers.ASGIHandler, view))
+    with pytest.raises(asyncio.CancelledError):
+        await stream.future
+    assert stream.output_queue.empty()
+
+
+async def test_cancel_after_the_end_sends_no_second_end():
+    release = threading.Event()
+
+    async def view(request):
+        response = StreamingHttpResponse(ticks(), **EVENT_STREAM)
+        response._resource_closers.append(lambda: release.wait(5))
+        return response
+
+    stream = await open_stream(serve(handlers.ASGIHandler, view))
+    assert await stream.receive_output(5) == {"type": "http.response.body"}
+    stream.future.cancel()
+    asyncio.get_running_loop().call_later(0.1, release.set)
+    with pytest.raises(asyncio.CancelledError):
+        await stream.future
+    assert stream.output_queue.empty()
+
+
+async def ticks():
+    yield "tick"
+
+
 async def test_cancel_before_the_first_event():
     async def silent():
         await asyncio.sleep(60)
         yield "late"
 
     async def view(request):
-        return StreamingHttpResponse(silent(), **EVENT_STREAM)
+        content_type = "text/event-stream; charset=utf-8"
+        return StreamingHttpResponse(silent(), content_type=content_type)
 
     stream = open_request(serve(handlers.ASGIHandler, view))
     await stream.send_input({"type": "http.request"})

@@ -7,8 +7,10 @@ from asgiref.sync import sync_to_async
 from asgiref.testing import ApplicationCommunicator
 from django.core.handlers import asgi
 from django.http import HttpResponse, StreamingHttpResponse
+from django.urls import get_script_prefix
 from in_process import get, leave, open_request, open_stream, serve
 
+import handlers
 from responses import AsyncStreamingHttpResponse
 
 
@@ -163,6 +165,53 @@ async def test_unexpected_message_is_an_error(handler_class):
     await communicator.send_input({"type": "http.request"})
     with pytest.raises(AssertionError, match="Invalid ASGI message"):
         await communicator.wait(5)
+
+
+async def test_two_errors_at_once_are_a_group():
+    """As under Django 6.1; Django 5.2 raises one of them."""
+
+    class Handler(handlers.ASGIHandler):
+        async def listen_for_disconnect(self, receive):
+            await asyncio.sleep(0.05)
+            raise OSError("while listening")
+
+    async def failing():
+        try:
+            yield "tick"
+            await asyncio.sleep(60)
+        finally:
+            raise ValueError("while closing")
+
+    async def view(request):
+        return StreamingHttpResponse(failing())
+
+    stream = await open_stream(serve(Handler, view))
+    with pytest.raises(ExceptionGroup) as raised:
+        await stream.wait(5)
+    assert {type(error) for error in raised.value.exceptions} == {OSError, ValueError}
+
+
+async def test_body_is_closed_when_the_request_cannot_be_built(handler_class):
+    bodies = []
+
+    class Handler(handler_class):
+        def create_request(self, scope, body_file):
+            bodies.append(body_file)
+            return None, HttpResponse("no", status=418)
+
+    assert await get(serve(Handler, page_view)) == (418, "no")
+    assert [body.closed for body in bodies] == [True]
+
+
+async def test_script_prefix(handler_class):
+    async def view(request):
+        return HttpResponse(get_script_prefix())
+
+    async def mounted(scope, receive, send):
+        scope |= {"root_path": "/mounted", "path": "/mounted/"}
+        await serve(handler_class, view)(scope, receive, send)
+
+    assert await get(mounted) == (200, "/mounted/")
 
 
 async def test_error_in_a_generator_keeps_its_cause(handler_class):

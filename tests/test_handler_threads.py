@@ -4,7 +4,7 @@ import asyncio
 import threading
 
 import pytest
-from asgiref.sync import ThreadSensitiveContext, sync_to_async
+from asgiref.sync import ThreadSensitiveContext, async_to_sync, sync_to_async
 from django.core.cache import cache
 from django.core.cache.backends.locmem import LocMemCache
 from django.core.handlers import asgi
@@ -111,6 +111,54 @@ async def test_cache_is_closed_outside_the_event_loop():
     assert threading.current_thread() not in closed_in
 
 
+async def test_cache_used_on_the_event_loop_is_closed_outside_it():
+    async def view(request):
+        return HttpResponse(cache.get("key", "123"))
+
+    with override_settings(CACHES=CACHES):
+        assert await get(serve(handlers.ASGIHandler, view)) == (200, "123")
+    assert threading.current_thread() not in closed_in
+
+
+async def test_upload_is_closed_outside_the_event_loop(handler_class):
+    async def view(request):
+        request.FILES["file"].close = note_thread
+        return HttpResponse("123")
+
+    disposition = b'Content-Disposition: form-data; name="file"; filename="a.txt"'
+    body = b"--b\r\n" + disposition + b"\r\n\r\ncontent\r\n--b--\r\n"
+    headers = [(b"content-type", b"multipart/form-data; boundary=b")]
+    headers.append((b"content-length", str(len(body)).encode()))
+    handler = serve(handler_class, view)
+    assert await get(handler, "/", "POST", body, headers) == (200, "123")
+    assert len(closed_in) == 1
+    assert closed_in != [threading.current_thread()]
+
+
+@pytest.mark.parametrize("signal", [request_started, request_finished])
+async def test_receiver_for_this_handler_class_alone(handler_class, signal):
+    signal.connect(note_thread, sender=handler_class)
+    try:
+        assert await get(serve(handler_class, plain_view)) == (200, "123")
+    finally:
+        signal.disconnect(note_thread, sender=handler_class)
+    assert len(closed_in) == 1
+    assert closed_in != [threading.current_thread()]
+
+
+@pytest.mark.parametrize("signal", [request_started, request_finished])
+async def test_async_receiver(handler_class, signal):
+    async def receiver(**kwargs):
+        note_thread()
+
+    signal.connect(receiver)
+    try:
+        assert await get(serve(handler_class, plain_view)) == (200, "123")
+    finally:
+        signal.disconnect(receiver)
+    assert len(closed_in) == 1
+
+
 async def test_closers_of_many_streams_run_at_once(handler_class):
     """A pool of a few threads would keep them waiting for one another."""
     together = threading.Barrier(20)
@@ -173,6 +221,41 @@ async def test_response_that_needs_its_thread_keeps_it():
         200,
         "blue " * 3,
     )
+
+
+async def test_stream_does_not_wait_for_what_its_thread_does():
+    release = threading.Event()
+    tasks = []
+
+    async def view(request):
+        tasks.append(asyncio.create_task(sync_to_async(release.wait)(5)))
+        await asyncio.sleep(0.05)  # the thread has begun
+        return AsyncStreamingHttpResponse(waiting())
+
+    stream = await open_stream(serve(handlers.ASGIHandler, view))
+    release.set()
+    assert await tasks[0]  # not: five seconds later, unreleased
+    await leave(stream)
+
+
+def test_connection_is_closed_under_async_to_sync(handler_class, database):
+    """As in a sync test: sync code runs in the thread that waits for the answer."""
+
+    def view(request):
+        return HttpResponse(str(query()))
+
+    handler = serve(handler_class, view)
+    received, sent = [{"type": "http.request"}], []
+
+    async def receive():
+        return received.pop() if received else await asyncio.sleep(60)
+
+    async def send(message):
+        sent.append(message.get("body"))
+
+    async_to_sync(handler)(open_request(handler).scope, receive, send)
+    assert sent == [None, b"1"]
+    assert database.opened == database.closed == 1
 
 
 async def waiting():

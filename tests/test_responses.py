@@ -28,6 +28,17 @@ def test_refuses_sync_iterable(content):
         AsyncStreamingHttpResponse(content)
 
 
+def test_refuses_what_is_sync_and_async():
+    """As a QuerySet is: Django's response would read it the sync way."""
+
+    class Both(Letters):
+        def __iter__(self):
+            return iter("ab")
+
+    with pytest.raises(TypeError, match="cannot stream Both"):
+        AsyncStreamingHttpResponse(Both())
+
+
 def test_refuses_sync_iterable_set_later():
     response = AsyncStreamingHttpResponse(letters())
     with pytest.raises(TypeError, match="use an async generator"):
@@ -80,6 +91,24 @@ async def test_closes_an_async_iterable():
     assert content.closed == 1
 
 
+async def test_closes_the_generator_of_an_async_iterable():
+    """An iterable whose __aiter__ is itself a generator, as a class often has it."""
+    closed = []
+
+    class Events:
+        async def __aiter__(self):
+            try:
+                yield "a"
+                yield "b"
+            finally:
+                closed.append(True)
+
+    response = AsyncStreamingHttpResponse(Events())  # refers to the generator, too
+    async with aclosing(aiter(response)) as parts:
+        assert await anext(parts) == b"a"
+    assert closed
+
+
 async def test_closes_the_generator_behind_middleware():
     closed = []
 
@@ -96,6 +125,24 @@ async def test_closes_the_generator_behind_middleware():
     async with aclosing(aiter(response)) as parts:
         assert await anext(parts) == b"A"
     assert closed
+
+
+async def test_closes_the_outermost_generator_first():
+    closed = []
+
+    async def layer(name, content):
+        try:
+            async for part in content:
+                yield part
+        finally:
+            closed.append(name)
+
+    inner = layer("inner", letters())
+    response = AsyncStreamingHttpResponse(inner)
+    response.streaming_content = layer("outer", response.streaming_content)
+    async with aclosing(aiter(response)) as parts:
+        await anext(parts)
+    assert closed == ["outer", "inner"]
 
 
 async def upper(content):
