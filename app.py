@@ -1,10 +1,10 @@
 """The same countdown, streamed over WSGI and over ASGI.
 
-    make run-wsgi    gunicorn: a stream holds its worker until it ends
+    make run-wsgi    gunicorn: a stream holds its worker all the time
     make run-asgi    uvicorn:  a stream frees its worker at every await
 
-Environment: COUNT (100) to count from, TICK (1) seconds between two events,
-DEBUG=1 for Django's debug pages. `python app.py` takes management commands.
+Environment: COUNT, the first number (100); TICK, seconds between events (1);
+DEBUG=1, Django's debug pages. `python app.py` takes management commands.
 """
 
 import asyncio
@@ -49,6 +49,8 @@ def countdown():
         time.sleep(TICK)  # the worker sleeps, too
 
 
+# "async def" with "yield" is an async generator. The "a" in front of its name
+# is Django's way to name async twins, such as get() and aget().
 async def acountdown():
     for i in range(COUNT, -1, -1):
         yield event(i)
@@ -56,14 +58,14 @@ async def acountdown():
 
 
 def event_stream(request, response_class, events):
-    """Answer a request by a stream of events; both halves do."""
-    request.get_host()  # refuses a foreign Host, as middleware would
+    """Answer with a stream of events, over WSGI and ASGI alike."""
+    request.get_host()  # refuses a foreign Host; CommonMiddleware is not here
     headers = {
         "Content-Type": "text/event-stream",
         "Cache-Control": "no-cache",
         "X-Accel-Buffering": "no",  # nginx: pass on each event at once
     }
-    if request.method == "HEAD":  # nobody would see the countdown
+    if request.method == "HEAD":  # no body, so no countdown
         return HttpResponse(headers=headers)
     return response_class(events, headers=headers)
 
@@ -73,14 +75,14 @@ def sse(request):
     return event_stream(request, StreamingHttpResponse, countdown())
 
 
-# Django's own response would do, too: responses.py says what this one adds.
+# Django's StreamingHttpResponse would do, too; see responses.py for more.
 @require_safe
 async def asse(request):
     return event_stream(request, AsyncStreamingHttpResponse, acountdown())
 
 
-# Not in the post: each interface with the other's generator. Django warns, and
-# collects all of the events before it sends the first.
+# Not in the post: each interface with the other's generator. Django warns and
+# collects all events before it sends one; gunicorn kills its worker meanwhile.
 @require_safe
 def swapped(request):
     return event_stream(request, StreamingHttpResponse, acountdown())
@@ -107,7 +109,7 @@ urlpatterns = [
     path("sse/swapped/", swapped),
 ]
 
-async_urlpatterns = (  # a tuple: Django caches a request's urlconf by its hash
+async_urlpatterns = (  # a tuple: Django's cache of resolvers has to hash it
     path("", aindex),
     path("sse/", asse),
     path("sse/swapped/", aswapped),
@@ -115,20 +117,21 @@ async_urlpatterns = (  # a tuple: Django caches a request's urlconf by its hash
 
 
 class AsyncRequest(ASGIRequest):
-    # One module, two sets of URLs: a request's own come before ROOT_URLCONF.
+    # One module, two sets of URLs: this one stands in for ROOT_URLCONF.
     urlconf = async_urlpatterns
 
 
 wsgi_application = get_wsgi_application()
+# Django's own handler would do, too, but holds a thread for each stream.
 asgi_application = get_asgi_application(request_class=AsyncRequest)
 
 
-# The lesson ends here. What follows is the page that both halves send.
+# The page that both halves send; there is nothing async from here on.
 def page(request, interface):
     request.get_host()  # as in event_stream()
     values = {
         "interface": interface,
-        "server": Path(sys.argv[0]).name,  # gunicorn or uvicorn
+        "server": Path(sys.argv[0]).name,  # gunicorn, uvicorn
         "pid": os.getpid(),
     }
     return HttpResponse(PAGE.render(Context(values)))
