@@ -14,6 +14,7 @@ from bench_report import duration, heading, table
 from harness import run_make, start_make
 from rich.console import Console
 
+pytestmark = pytest.mark.slow
 SERVERS = ["uvicorn", "hypercorn", "daphne", "granian", "gunicorn asgi"]
 NAMES = ["this project", "Django's own", "Starlette", "bare ASGI"]
 OPEN, ON_TIME, THREADS, MEMORY, OPEN_CPU, CPU, GAP, PAGE, STOP = range(9)

@@ -19,6 +19,7 @@ from harness import COUNTDOWN, Record, run_make, start_make
 from rich.console import Console
 from timeline import Run, Timeline, most_at_once, result, summary
 
+pytestmark = pytest.mark.slow
 MOMENT = 3  # seconds, on a busy machine
 KNOBS = ["TABS=3", "SECONDS=", "FAST=1", "SVG=", "GUNICORN="]
 

@@ -1,15 +1,18 @@
 """README.md cannot drift: what it names exists, and what it tells to run runs."""
 
+import json
 import re
 import sys
 from textwrap import indent
 
 import httpx
 import pytest
+from bench_report import number
 from harness import ROOT, free_port, running, wait_for_port
 
 README = (ROOT / "README.md").read_text()
 MAKEFILE = (ROOT / "Makefile").read_text()
+POST = (ROOT / "tests" / "test_post.py").read_text()
 EXCERPTS = re.findall(r"```python (\S+)\n(.*?)```", README, re.DOTALL)
 COMMANDS = [
     re.sub(r"\s+#.*", "", line)
@@ -30,7 +33,7 @@ def test_every_code_block_is_checked():
     assert kinds == {"sh", "nginx", "text", *(f"python {name}" for name, _ in EXCERPTS)}
 
 
-@pytest.mark.parametrize("link", re.findall(r"\]\(([^)\s]+)\)", README))
+@pytest.mark.parametrize("link", re.findall(r"\]\((?!https:)([^)\s]+)\)", README))
 def test_link_resolves(link):
     if link.startswith("#"):
         headings = re.findall(r"^#+ (.*)$", README, re.MULTILINE)
@@ -46,6 +49,39 @@ def test_test_exists(name):
     file, _, function = name.partition("::")
     text = (ROOT / "tests" / file).read_text()
     assert not function or re.search(rf"^(async )?def {function}\(", text, re.MULTILINE)
+
+
+def test_claims_have_the_tests_of_the_post_in_its_order():
+    tests = re.findall(r"^(?:async )?def (test_\w+)", POST, re.MULTILINE)
+    assert re.findall(r"`(test_\d\w+)`", README) == tests
+
+
+@pytest.mark.parametrize("picture", re.findall(r"!\[[^]]*\]\((\S+)\)", README))
+def test_picture_is_named_with_the_command_that_made_it(picture):
+    assert re.search(rf"`make (tabs|compare|bench)[^`]*={re.escape(picture)}`", README)
+
+
+@pytest.mark.parametrize("name", ["bench.json", "servers.json"])
+def test_figures_are_those_that_were_measured(name):
+    measured = json.loads((ROOT / "tests" / "pictures" / name).read_text())
+    python, django = (".".join(v.split(".")[:2]) for v in measured["versions"][:2])
+    assert f"{python}, {django.title()}" in README
+    for figures in measured["figures"]:
+        if figures["streams"] == 1000 and not figures["busy"]:
+            last_cells = " | ".join(cells(figures, name == "servers.json"))
+            contestant = rf"^\| {figures['contestant']} \|.*"
+            assert re.search(contestant + re.escape(last_cells), README, re.MULTILINE)
+
+
+def cells(figures, stops):
+    """A row of README.md's tables, as `make bench` prints the figures."""
+    yield f"{figures['opened']:,}"
+    yield f"{figures['threads']:,}"
+    yield number(figures["memory"], 1e3, 1)
+    yield number(figures["open_cpu"], 1e-6, 0)
+    yield number(figures["event_cpu"], 1e-6, 0)
+    if stops:
+        yield number(figures["stop"], 1, 1)
 
 
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"\bmake ([a-z-]+)", README))))

@@ -9,6 +9,7 @@ import pytest
 from harness import Server, run_make
 from streams import fetch_page, open_streams
 
+pytestmark = pytest.mark.slow
 GEVENT = {"GUNICORN": "--worker-class gevent"}
 PATIENCE = 5  # seconds until a stream that waits is given up
 
