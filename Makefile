@@ -3,9 +3,9 @@ PYTHON = python3
 VENV = .venv
 # Not from the environment: conda has a HOST of its own there.
 HOST = 127.0.0.1
-WORKERS = 1
+WORKERS ?= 1
 # Further options for gunicorn: the last one of a kind wins.
-GUNICORN =
+GUNICORN ?=
 BIN = $(VENV)/bin
 # Installed only for those who ask gunicorn for it.
 GEVENT = $(if $(findstring gevent,$(GUNICORN) $(GUNICORN_CMD_ARGS)),$(VENV)/.gevent)

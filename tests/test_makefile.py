@@ -30,6 +30,13 @@ def test_setting_that_is_no_number(target, variable, message):
     assert (output, errors) == ("", [message])
 
 
+@pytest.mark.parametrize("target", TARGETS)
+def test_workers_come_from_the_environment_or_the_command_line(target):
+    for arguments, workers in (([], 2), (["WORKERS=3"], 3)):
+        _, output, _ = run(["make", "-n", target, *arguments], {"WORKERS": "2"})
+        assert f"--workers '{workers}'" in output
+
+
 @pytest.mark.parametrize(
     ("program", "application"),
     [("gunicorn", "app:wsgi_application"), ("uvicorn", "app:asgi_application")],

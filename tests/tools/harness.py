@@ -213,6 +213,7 @@ def signal_group(process, number):
 def clean_environment():
     """This process's environment without what would reach into the server."""
     outer = {"COUNT", "TICK", "DEBUG", "PORT", "GUNICORN_CMD_ARGS", "WEB_CONCURRENCY"}
+    outer |= {"WORKERS", "GUNICORN"}
     outer |= {"STREAMS", "SERVERS", "JSON", "SVG"}
     outer |= {"MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES"}
     return {name: value for name, value in os.environ.items() if name not in outer}
