@@ -11,7 +11,7 @@ import sys
 
 
 def number(name, kind, least, default):
-    """Return the setting as a number; end with one line if it is none."""
+    """Return the setting as a number; exit with one line if it isn't one."""
     text = os.environ.get(name, default)
     try:
         value = kind(text)

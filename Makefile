@@ -1,4 +1,4 @@
-# The only place where the servers' command lines stand: everything starts them here.
+# The servers' command lines live only here: everything starts them through make.
 PYTHON = python3
 VENV = .venv
 # Not from the environment: conda has a HOST of its own there.

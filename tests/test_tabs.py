@@ -213,7 +213,7 @@ def test_server_that_does_not_start():
         ("TABS=0", "TABS=0: must be a whole number from 1 to 12"),
         ("TABS=all", "TABS=all: must be a whole number from 1 to 12"),
         ("PORT=x", "PORT=x: must be a whole number from 1 to 65533"),
-        ("PNG=/", "PNG=/: must be a file in a folder that can be written"),
+        ("PNG=/", "PNG=/: must be a file in a writable folder"),
     ],
 )
 def test_bad_input(variable, message):

@@ -382,7 +382,7 @@ def output(name):
         return None
     path = Path(value)
     if path.is_dir() or not os.access(path.parent, os.W_OK):
-        sys.exit(f"{name}={value}: cannot be written: name a file in a folder that can")
+        sys.exit(f"{name}={value}: must be a file in a writable folder")
     return path
 
 

@@ -94,7 +94,7 @@ def whole(name, value, most):
 def svg(value):
     path = Path(value).expanduser() if value else None
     if path and (path.is_dir() or not os.access(path.parent, os.W_OK)):
-        raise ValueError(f"SVG={value}: must be a file in a folder that can be written")
+        raise ValueError(f"SVG={value}: must be a file in a writable folder")
     return path
 
 
@@ -107,7 +107,7 @@ def options(value):
 
 
 class Side:
-    """One of the servers side by side, and what its tabs live through."""
+    """One of the servers side by side, and what its tabs see."""
 
     def __init__(self, name, server, target, pace, **variables):
         self.run = Run(name, server)

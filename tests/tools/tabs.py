@@ -65,7 +65,7 @@ def whole(name, value, most):
 def png(value):
     path = Path(value).expanduser() if value else None
     if path and (path.is_dir() or not os.access(path.parent, os.W_OK)):
-        raise ValueError(f"PNG={value}: must be a file in a folder that can be written")
+        raise ValueError(f"PNG={value}: must be a file in a writable folder")
     return path
 
 
@@ -85,7 +85,7 @@ class Half:
 def usable(port, name):
     """Return the port, or a free one if it is taken.
 
-    Even if it is taken by this demo: a tab open there would hold the WSGI worker.
+    Even if this demo holds it: a tab open there would hold the WSGI worker.
     """
     if not taken(port):
         return port

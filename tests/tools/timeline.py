@@ -1,4 +1,4 @@
-"""Draw what tabs lived through, from their records alone: timeline, summary, result."""
+"""Draw what tabs have seen, from their records alone: timeline, summary, result."""
 
 from bisect import bisect_right
 from dataclasses import dataclass, field
@@ -33,7 +33,7 @@ STEPS = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600)
 
 @dataclass
 class Run:
-    """What the tabs of one server lived through, and what it cost the server.
+    """What the tabs of one server have seen, and what it cost the server.
 
     timeouts: worker timeouts in the log; threads: the worker started for its streams.
     """
