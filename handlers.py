@@ -66,7 +66,7 @@ class ASGIHandler(asgi.ASGIHandler):
                 raise
             task.uncancel()
             await send({"type": "http.response.body"})
-            end_thread(shared)  # Django's wait for it may meet a second cancel
+            end_thread(shared)  # else a second cancel meets Django's wait for it
         finally:
             body_file.close()
 

@@ -163,7 +163,7 @@ ASGI: uvicorn
   tab 2   ╌■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■ Blastoff!
          ╵     ╵      ╵      ╵      ╵     ╵      ╵      ╵      ╵      ╵
 seconds  0     5      10     15     20    25     30     35     40     45
-··· waits for its page   ╌╌╌ waits for an event   ■■■ counts   ×70 cut at 70
+··· waits for its page   ╌╌╌ waits for an event   ■■■ counts   ×N cut at N
 """
     )
 

@@ -117,6 +117,7 @@ async def test_cache_used_on_the_event_loop_is_closed_outside_it():
 
     with override_settings(CACHES=CACHES):
         assert await get(serve(handlers.ASGIHandler, view)) == (200, "123")
+    assert closed_in
     assert threading.current_thread() not in closed_in
 
 

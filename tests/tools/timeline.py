@@ -160,7 +160,7 @@ def legend():
         (COUNTS, "counts"),
     )
     parts = [((glyph * 3, style), f" {text}   ") for (glyph, style), text in states]
-    return Text.assemble(*chain(*parts), (f"{MARK}70", CUT), " cut at 70")
+    return Text.assemble(*chain(*parts), (f"{MARK}N", CUT), " cut at N")
 
 
 def summary(runs, now):
