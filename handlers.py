@@ -84,19 +84,20 @@ class ASGIHandler(asgi.ASGIHandler):
         except BaseExceptionGroup as errors:
             _, error = errors.split(RequestAborted)  # the client has gone: no error
         finally:
-            if response is None:
-                await request_finished.asend(sender=self.__class__)
-            elif self.closes_without_thread(request, response, shared):
-                response.close()
-            else:
-                await sync_to_async(response.close)()
-        if error:
-            raise error.exceptions[0] if len(error.exceptions) == 1 else error
+            try:
+                if response is None:
+                    await request_finished.asend(sender=self.__class__)
+                elif self.closes_without_thread(request, response, shared):
+                    response.close()
+                else:
+                    await sync_to_async(response.close)()
+            finally:
+                if error:  # rather than one of close()
+                    raise error.exceptions[0] if len(error.exceptions) == 1 else error
 
     def only_django_runs(self, signal, shared):
         """Tell whether there is no thread yet and only Django's receivers would run."""
-        # Signal.has_listeners() is public, but cannot tell whose they are.
-        sync_and_async = signal._live_receivers(self.__class__)
+        sync_and_async = signal._live_receivers(self.__class__)  # nothing public does
         return not (shared or sync_executor()) and all(
             unwrap(r) in DJANGOS_OWN for receivers in sync_and_async for r in receivers
         )
@@ -129,9 +130,8 @@ class Send:
     async def start_or_end(self, message):
         await self.send(message)
         headers = {name.lower(): value for name, value in message.get("headers", ())}
-        self.is_open = headers.get(b"content-type", b"").startswith(
-            b"text/event-stream"
-        )
+        kind = headers.get(b"content-type", b"").lower()
+        self.is_open = kind.startswith(b"text/event-stream")
 
 
 def sync_executor():

@@ -6,6 +6,7 @@ import pytest
 from asgiref.sync import sync_to_async
 from asgiref.testing import ApplicationCommunicator
 from django.core.handlers import asgi
+from django.core.signals import request_finished
 from django.http import HttpResponse, StreamingHttpResponse
 from django.urls import get_script_prefix
 from in_process import get, leave, open_request, open_stream, serve
@@ -230,3 +231,24 @@ async def test_error_in_a_generator_keeps_its_cause(handler_class):
     with pytest.raises(ValueError, match="outer") as raised:
         await communicator.wait(5)
     assert isinstance(raised.value.__cause__, KeyError)
+
+
+async def test_error_of_a_receiver_does_not_hide_that_of_the_generator(handler_class):
+    def receiver(**kwargs):
+        raise KeyError("in the receiver")
+
+    async def failing():
+        yield "1"
+        raise ValueError("in the generator")
+
+    async def view(request):
+        return StreamingHttpResponse(failing())
+
+    request_finished.connect(receiver)
+    try:
+        communicator = open_request(serve(handler_class, view))
+        await communicator.send_input({"type": "http.request"})
+        with pytest.raises(ValueError, match="in the generator"):
+            await communicator.wait(5)
+    finally:
+        request_finished.disconnect(receiver)
