@@ -16,7 +16,9 @@ silent = {}  # the connections that accept() has put aside, and their addresses
 
 
 def when_ready(server):
-    """Have the system hold a connection back until it has sent something."""
+    """Prepare the server for browsers that open spare connections, and for its end."""
+    # When the terminal is closed: gunicorn would reload, and keep its port for ever.
+    server.handle_hup = server.handle_int
     if hasattr(socket, "TCP_DEFER_ACCEPT"):
         for listener in server.LISTENERS:
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, SILENCE)

@@ -1,39 +1,117 @@
-"""Stop `make run-wsgi` and `make run-asgi` at a setting that cannot work, in one line.
+"""Before a command runs: stop at a knob that cannot work; say what a server shows.
 
 The servers themselves would say what is wrong in many lines, gunicorn after five
-seconds. The settings are read from the environment, as app.py reads COUNT and TICK.
+seconds. COUNT and TICK are the ones that app.py reads from the environment.
 """
 
 import math
 import os
+import shlex
 import socket
 import sys
+from contextlib import suppress
+
+from gunicorn.config import Config
+from knobs import Knobs, number, switch, whole
+
+MOST_PLAIN_TABS = 6  # a browser opens no more connections to one host
+EVERYBODY = ("0.0.0.0", "::")
+UNLIMITED = ("gevent", "eventlet")  # one worker, and many streams
 
 
-def number(name, kind, least, default):
-    """Return the setting as a number; exit with one line if it isn't one."""
-    text = os.environ.get(name, default)
-    try:
-        value = kind(text)
-        if least <= value < math.inf:
-            return value
-    except ValueError:
-        pass
-    what = "whole number" if kind is int else "number"
-    sys.exit(f"{name}={text!r}: must be a {what} >= {least}")
+def read(target):
+    """Return the knobs of a server."""
+    knobs = Knobs(target)
+    knobs.add("HOST")
+    knobs.add("PORT", whole(0, 65535))
+    knobs.add("WORKERS", whole(1))
+    knobs.add("COUNT", whole(0))
+    knobs.add("TICK", number(0))
+    knobs.add("DEBUG", switch)
+    if target == "run-wsgi":
+        knobs.add("GUNICORN")
+    return knobs.read()
 
 
 def check_address(target, host, port):
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        socket.create_server((host, int(port)), family=family).close()
-    except (OSError, OverflowError, ValueError) as error:
+        socket.create_server((host, port), family=family).close()
+    except OSError as error:
         advice = f"try make {target} PORT=8080, or another HOST"
         sys.exit(f"HOST={host} PORT={port}: {error}: {advice}")
 
 
+def addresses(knobs):
+    """Where to look: on this machine, and from others where that is possible."""
+    if knobs.host in ("127.0.0.1", "::1"):
+        return f"http://localhost:{knobs.port}/"
+    if knobs.host not in EVERYBODY:
+        return f"http://{bracketed(knobs.host)}:{knobs.port}/"
+    here = f"http://localhost:{knobs.port}/"
+    return f"{here} (on another device http://{own_address()}:{knobs.port}/)"
+
+
+def bracketed(host):
+    return f"[{host}]" if ":" in host else host
+
+
+def own_address():
+    """This machine's address in its network; nothing is sent to find it out."""
+    with suppress(OSError), socket.socket(type=socket.SOCK_DGRAM) as probe:
+        probe.connect(("192.0.2.1", 9))  # an address that nobody has (RFC 5737)
+        return probe.getsockname()[0]
+    return socket.gethostname()
+
+
+def gunicorn_config(knobs):
+    """What gunicorn itself makes of its options."""
+    config = Config()
+    parser = config.parser()
+    parser.error = lambda message: sys.exit(f"gunicorn: {message}")
+    given = os.environ.get("GUNICORN_CMD_ARGS", ""), knobs.gunicorn
+    for options in given:
+        for name, value in vars(parser.parse_args(shlex.split(options))).items():
+            if value is not None and name in config.settings:
+                config.set(name, value)
+    return config
+
+
+def watch_wsgi(knobs):
+    """Return how many tabs to open, and what will happen in them."""
+    config = gunicorn_config(knobs)
+    kind = config.worker_class_str
+    if kind in UNLIMITED:
+        return 3, "all of them count at once, and none is cut"
+    if kind not in ("sync", "gthread"):
+        return 3, f"what a worker of the class {kind} makes of them"
+    streams = knobs.workers * (config.threads if kind == "gthread" else 1)
+    counting = "one tab counts" if streams == 1 else f"{streams} tabs count"
+    left = knobs.count - config.timeout / knobs.tick if knobs.tick else -math.inf
+    if kind == "sync" and config.timeout and left > 0:
+        then = f"at about {left:.0f} a stream is cut, and the next tab has its turn"
+    else:
+        then = "they have their turn when a countdown has ended"
+    return max(3, streams + 1), f"{counting}, the others stay blank; {then}"
+
+
+def watch_asgi(knobs):
+    workers = "one worker" if knobs.workers == 1 else f"{knobs.workers} workers"
+    return 3, f"all of them count at once, down to Blastoff, on {workers}"
+
+
+def main(target):
+    """Check the knobs of a server, and say what to watch."""
+    knobs = read(target)
+    check_address(target, knobs.host, knobs.port)
+    name = target.removeprefix("run-").upper()
+    tabs, what = {"WSGI": watch_wsgi, "ASGI": watch_asgi}[name](knobs)
+    more = ", more by the link on the page" * (name == "ASGI")
+    more = more or ", by the link on the page" * (tabs > MOST_PLAIN_TABS)
+    print(f"{name}: open {addresses(knobs)} in {tabs} tabs{more}.")
+    print(f"Watch: {what}.", flush=True)
+
+
 if __name__ == "__main__":
-    number("COUNT", int, least=0, default="100")
-    number("TICK", float, least=0, default="1")
-    number("WORKERS", int, least=1, default="1")
-    check_address(*sys.argv[1:])
+    target = sys.argv.pop(1)
+    main(target) if target.startswith("run-") else Knobs(target).read()

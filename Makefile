@@ -1,20 +1,28 @@
-# The servers' command lines live only here: everything starts them through make.
-PYTHON = python3
+# The servers' command lines stand only here: everything starts them through make.
+PYTHON ?= python3
 VENV = .venv
-# Not from the environment: conda has a HOST of its own there.
+BIN = $(VENV)/bin
+# Every other knob may stand before make, too. Shells have variables of these names.
 HOST = 127.0.0.1
+SECONDS =
 WORKERS ?= 1
 # Further options for gunicorn: the last one of a kind wins.
 GUNICORN ?=
-BIN = $(VENV)/bin
 # Installed only for those who ask gunicorn for it.
 GEVENT = $(if $(findstring gevent,$(GUNICORN) $(GUNICORN_CMD_ARGS)),$(VENV)/.gevent)
-# What uvicorn serves; `make bench` has others in tests/tools/foundations.py.
+# What uvicorn serves; `make bench` has others in tests/programs/foundations.py.
 ASGI = app:asgi_application
+PROGRAM = PYTHONPATH=tests/shared $(BIN)/python
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# A .venv is made anew if its Python is gone, too old or not the one that was asked for,
+# or if its folder was moved or copied: its scripts would run what is in the old one.
+STALE := $(shell [ ! -e '$(BIN)/pip' ] || { \
+    grep -qsF "$$(cd '$(BIN)' && pwd -P)/python" '$(BIN)/pip' && \
+    '$(BIN)/python' -c 'import sys; sys.exit(sys.version_info < (3, 11))' && \
+    $(if $(filter file,$(origin PYTHON)),:,[ "$$('$(BIN)/python' -V)" = "$$($(PYTHON) -V)" ]); \
+    } 2>/dev/null || echo stale)
 
-.PHONY: help run-wsgi run-asgi tabs compare test bench clean
-.PHONY: run-hypercorn run-daphne run-granian run-gunicorn-asgi
+.PHONY: help run-wsgi run-asgi tabs compare test bench clean stale
 
 help: ## this list
 	@echo "What each target shows:"
@@ -22,103 +30,65 @@ help: ## this list
 	    while IFS='|' read -r target text; do printf '%-16s %s\n' "$$target" "$$text"; done
 
 run-wsgi: PORT ?= 8000
-run-wsgi: COUNTING = $(if $(filter 1,$(WORKERS)),one tab counts,$(WORKERS) tabs count)
 run-wsgi: $(VENV)/.demo $(GEVENT) ## gunicorn: the first tab counts and holds the worker, the others wait
-	@WORKERS='$(WORKERS)' $(BIN)/python .preflight.py $@ '$(HOST)' '$(PORT)'
-	@echo 'WSGI: open http://localhost:$(PORT)/ in three tabs.'
-	$(if $(GUNICORN)$(GUNICORN_CMD_ARGS),,@echo 'Watch: $(COUNTING), the others stay \
-	blank; at 70 a stream is cut and the next tab has its turn.')
+	@$(PROGRAM) .preflight.py $@ --port '$(PORT)'
 	$(BIN)/gunicorn app:wsgi_application --workers '$(WORKERS)' --bind '$(BIND)' \
 	    --graceful-timeout 1 --no-control-socket --config .gunicorn.py $(GUNICORN)
 
 run-asgi: PORT ?= 8001
-run-asgi: SERVING = $(if $(filter 1,$(WORKERS)),one worker,$(WORKERS) workers)
 run-asgi: $(VENV)/.demo ## uvicorn: one worker, and all tabs count at once
-	@WORKERS='$(WORKERS)' $(BIN)/python .preflight.py $@ '$(HOST)' '$(PORT)'
-	@echo 'ASGI: open http://localhost:$(PORT)/ in three tabs, then in more.'
-	@echo 'Watch: all of them count at once, down to Blastoff, on $(SERVING).'
+## HOST=0.0.0.0: for other devices, PORT=8080, WORKERS=2, COUNT=10, TICK=0.5, DEBUG=1
+	@$(PROGRAM) .preflight.py $@ --port '$(PORT)'
 	$(BIN)/uvicorn $(ASGI) --workers '$(WORKERS)' --host '$(HOST)' --port '$(PORT)' \
 	    --timeout-graceful-shutdown 1 --lifespan off
 
-# Not from the environment: bash has SECONDS of its own there.
-TABS = 3
-SECONDS =
-FAST =
-SVG =
-PNG =
-tabs: PORT ?= 8000
-tabs: $(VENV)/$(if $(PNG),.tests,.compare) ## both in one browser window: a row of tabs for each
-## TABS=3 PORT=8000, PNG=file: a picture
-	@$(BIN)/python tests/tools/tabs.py TABS='$(TABS)' PORT='$(PORT)' \
-	    WORKERS='$(WORKERS)' PNG='$(PNG)'
+tabs: $(VENV)/$(if $(PNG),.browser,.compare) $(GEVENT) ## both in one browser window: a row of tabs for each
+## TABS=3, PNG=tests/pictures/tabs.png: a picture, as in README
+	@$(PROGRAM) tests/programs/tabs.py
 
 compare: $(VENV)/.compare $(GEVENT) ## both side by side: who counts, who waits, in this terminal
-## TABS=3 SECONDS=45, FAST=1: five times faster, SVG=file: a picture
-## GUNICORN="--workers 3": other options for the second server
-	@$(BIN)/python tests/tools/compare.py TABS='$(TABS)' SECONDS='$(SECONDS)' \
-	    FAST='$(FAST)' SVG='$(SVG)' GUNICORN='$(GUNICORN)'
+## TABS=3 SECONDS=45, FAST=1: five times faster, GUNICORN="--timeout 0": other
+## options for the second server, SVG=tests/pictures/compare.svg: a picture
+	@$(PROGRAM) tests/programs/compare.py
 
-test: $(VENV)/.tests ## every claim of the post, on real servers
-	$(BIN)/pytest tests
+test: $(VENV)/.browser ## every claim of the post, on real servers
+	@$(PROGRAM) .preflight.py $@
+	$(BIN)/python -m pytest --numprocesses 6 --dist loadfile --no-loadscope-reorder
 
-bench: $(VENV)/.bench $(if $(filter 1,$(SERVERS)),$(VENV)/.servers) ## what an open stream costs: ASGI, threads, gevent
-## SERVERS=1: the same on five ASGI servers, STREAMS=100,1000: how many,
-## TICK=1: seconds between events, JSON=file: the raw figures, SVG=file: a plot
-	@$(BIN)/python tests/tools/bench.py
+bench: $(VENV)/.bench ## what an open stream costs: ASGI, threads, gevent
+## STREAMS=100,1000: how many, TICK=1: seconds between events, JSON=tests/pictures/
+## bench.json: the raw figures, SVG=tests/pictures/bench.svg: a plot, as in README
+	@$(PROGRAM) tests/programs/bench.py
 
 clean: ## the folder as it was cloned
-	rm -rf .venv* .ruff_cache __pycache__ tests/__pycache__ tests/tools/__pycache__ tests/.pytest_cache
+	rm -rf .venv* .ruff_cache .pytest_cache __pycache__ tests/__pycache__ tests/*/__pycache__
 
 # gunicorn takes an IPv6 address in brackets, uvicorn without.
 BIND = $(if $(findstring :,$(HOST)),[$(HOST)],$(HOST)):$(PORT)
 
-# Other servers for the same ASGI application, each started as its documentation says.
-run-hypercorn run-daphne run-granian run-gunicorn-asgi: PORT ?= 8002
-run-hypercorn: $(VENV)/.servers
-	$(BIN)/hypercorn $(ASGI) --workers 1 --bind '$(BIND)'
-
-run-daphne: $(VENV)/.servers
-	$(BIN)/daphne $(ASGI) --bind '$(HOST)' --port '$(PORT)'
-
-run-granian: $(VENV)/.servers
-	$(BIN)/granian $(ASGI) --interface asgi --workers 1 --host '$(HOST)' --port '$(PORT)'
-
-run-gunicorn-asgi: $(VENV)/.servers
-	$(BIN)/gunicorn $(ASGI) --worker-class asgi --workers 1 --bind '$(BIND)' \
-	    --no-control-socket
-
 # The stamps are written last, so an interrupted install is not taken for a finished one.
-$(VENV)/.demo: requirements.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	    { echo '$(PYTHON): Python 3.11 or later is needed: make PYTHON=python3.13 ...' >&2; exit 1; }
-	@$(PYTHON) -m venv $(VENV) >/dev/null 2>&1 || { rm -rf $(VENV); \
-	    echo '$(PYTHON) -m venv does not work here: apt install python3-venv' >&2; exit 1; }
+$(VENV)/.demo: requirements.txt $(STALE)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo "$$( \
+	    $(PYTHON) -V 2>&1): Python 3.11 or later is needed: make PYTHON=python3.13 ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	    echo '$(PYTHON) has no ensurepip or no venv: apt install python3-venv' >&2; exit 1; }
+	$(if $(STALE),@echo '$(VENV) no longer fits, it is made anew.'; rm -rf $(VENV))
+	@$(PYTHON) -m venv $(VENV)
 	@echo 'Installing django, gunicorn and uvicorn into $(VENV) ...'
 	@$(PIP) -r requirements.txt
 	@touch $@
 
-$(VENV)/.compare: $(VENV)/.demo tests/requirements.txt
-	@echo 'Installing httpx and rich into $(VENV) ...'
-	@$(PIP) -c tests/requirements.txt httpx httpx-sse psutil rich
-	@touch $@
-
-$(VENV)/.gevent: $(VENV)/.demo tests/requirements.txt
-	@echo 'Installing gevent into $(VENV) ...'
-	@$(PIP) -c tests/requirements.txt gevent
-	@touch $@
-
-$(VENV)/.servers: $(VENV)/.demo tests/requirements.txt
-	@echo 'Installing daphne, granian and hypercorn into $(VENV) ...'
-	@$(PIP) -c tests/requirements.txt daphne granian hypercorn
-	@touch $@
-
+$(VENV)/.compare: PACKAGES = httpx httpx-sse psutil rich
+$(VENV)/.gevent: PACKAGES = 'gunicorn[gevent]'
+$(VENV)/.bench: PACKAGES = matplotlib starlette
+$(VENV)/.tests: PACKAGES = --requirement tests/requirements.txt
 $(VENV)/.bench: $(VENV)/.compare $(VENV)/.gevent
-	@echo 'Installing matplotlib and starlette into $(VENV) ...'
-	@$(PIP) -c tests/requirements.txt matplotlib starlette
+$(VENV)/.tests: $(VENV)/.bench
+$(VENV)/.compare $(VENV)/.gevent $(VENV)/.bench $(VENV)/.tests: $(VENV)/.demo tests/requirements.txt
+	@echo "Installing $(PACKAGES) into $(VENV) ..."
+	@$(PIP) -c tests/requirements.txt -r requirements.txt $(PACKAGES)
 	@touch $@
 
-$(VENV)/.tests: $(VENV)/.bench tests/requirements.txt
-	@echo 'Installing what the tests need into $(VENV) ...'
-	@$(PIP) -r tests/requirements.txt
-	@$(BIN)/python tests/tools/browser.py
+$(VENV)/.browser: $(VENV)/.tests
+	@$(PROGRAM) tests/shared/browser.py
 	@touch $@

@@ -9,13 +9,13 @@ from xml.etree import ElementTree
 
 import psutil
 import pytest
-from bench import CONTESTANTS, STREAMS, Figures, make_plans
+from bench import CONTESTANTS, Figures, make_plans
 from bench_report import duration, heading, table
-from harness import run_make, start_make
+from harness import start_make
+from knobs import KNOBS
 from rich.console import Console
 
 pytestmark = pytest.mark.slow
-SERVERS = ["uvicorn", "hypercorn", "daphne", "granian", "gunicorn asgi"]
 NAMES = ["this project", "Django's own", "Starlette", "bare ASGI"]
 OPEN, ON_TIME, THREADS, MEMORY, OPEN_CPU, CPU, GAP, PAGE, STOP = range(9)
 NAMES += ["gunicorn sync", "gunicorn threads", "gunicorn gevent"]
@@ -39,7 +39,7 @@ def run_bench(tmp_path, **knobs):
 def column(out, number):
     """The values of one of the table's columns, which follow the names."""
     lines = out.splitlines()
-    rows = [(name, x) for x in lines for name in NAMES + SERVERS if x.startswith(name)]
+    rows = [(name, x) for x in lines for name in NAMES if x.startswith(name)]
     return [line.removeprefix(name).split()[number] for name, line in rows]
 
 
@@ -64,15 +64,6 @@ def check_costs(figures):
     several = [f for f in figures if f["opened"] > 1]
     assert all(f["event_cpu"] > 0 and f["page"] > 0 for f in several)
     assert all(f["gap"] > f["tick"] / 2 and f["stop"] < 9 for f in figures)
-
-
-def test_bench_shows_every_server(tmp_path):
-    out, figures, texts = run_bench(tmp_path, SERVERS=1)
-    assert column(out, OPEN) == column(out, ON_TIME) == ["100"] * 5
-    assert [f["contestant"] for f in figures] == SERVERS
-    assert set(SERVERS) <= set(texts)
-    assert all(f["event_cpu"] > 0 and f["page"] > 0 for f in figures)
-    assert float(column(out, STOP)[0]) < 3
 
 
 def test_table_fits_a_terminal_and_says_what_a_server_cannot_do():
@@ -101,31 +92,10 @@ def test_heading_says_how_busy():
 
 
 def test_default_takes_about_six_minutes():
-    plans = make_plans([int(number) for number in STREAMS.split(",")], tick=1)
+    plans = make_plans([int(number) for number in KNOBS["STREAMS"].split(",")], tick=1)
     seconds = sum(plan.estimate for plan in plans) * len(CONTESTANTS)
     assert 60 < seconds < 6.5 * 60
     assert (duration(44), duration(301)) == ("40 seconds", "6 minutes")
-
-
-@pytest.mark.parametrize(
-    ("knob", "value"),
-    [
-        ("STREAMS", "x"),
-        ("STREAMS", "0"),
-        ("STREAMS", "10,"),
-        ("TICK", "0"),
-        ("TICK", "x"),
-        ("TICK", "nan"),
-        ("SERVERS", "uvicorn"),
-        ("JSON", "/no/such/folder/figures.json"),
-        ("SVG", "/"),
-    ],
-)
-def test_bench_refuses_a_bad_knob(knob, value):
-    status, output, errors = run_make("bench", f"{knob}={value}")
-    assert len(errors) == 1
-    assert errors[0].startswith(f"{knob}={value}: ")
-    assert (status, output) == (2, "")
 
 
 @pytest.mark.parametrize("command", ["make run-asgi", "uvicorn app:asgi_application"])

@@ -16,16 +16,16 @@ sys.exit(pytest.main(sys.argv[1:]))
 
 def run_page_test(tmp_path, ci):
     command = [sys.executable, "-c", WITHOUT_BROWSER, "--numprocesses=0"]
-    command += ["tests/test_page.py", "-k", "title"]
+    command += ["tests/demo/test_page.py", "-k", "title"]
     nothing = {"PLAYWRIGHT_BROWSERS_PATH": str(tmp_path), "CI": ci}
-    return run(command, nothing | {"PYTHONPATH": "tests/tools"})
+    return run(command, nothing | {"PYTHONPATH": "tests/shared"})
 
 
 def test_page_is_skipped_with_the_reason_in_the_last_line(tmp_path):
     status, output, _ = run_page_test(tmp_path, ci="")
     reason = "no Chromium works here: install Chrome or Chromium"
     assert status == 0
-    assert "SKIPPED tests/test_page.py::test_title" in output
+    assert "SKIPPED tests/demo/test_page.py::test_title" in output
     assert output.splitlines()[-1] == f"left out: 1 of the tests, because {reason}"
 
 

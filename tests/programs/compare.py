@@ -15,12 +15,11 @@ import re
 import sys
 import time
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
-from pathlib import Path
 
 import httpx
 import psutil
 from harness import RECONNECT, Server, browse
+from knobs import Knobs, file, switch, whole
 from rich.console import CONSOLE_SVG_FORMAT, Console, Group
 from rich.live import Live
 from rich.terminal_theme import MONOKAI
@@ -46,64 +45,31 @@ WORDS = {
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-@dataclass(frozen=True)
-class Knobs:
-    """What the make variables ask for.
+def read_knobs(arguments=None):
+    """Return what make's variables ask for.
 
     pace: seconds between two events; gunicorn: options of the second server.
     """
-
-    tabs: int
-    seconds: int
-    pace: float
-    svg: Path | None
-    gunicorn: str
-
-    @classmethod
-    def read(cls, arguments):
-        """Read NAME=value arguments; ValueError says what is wrong with them."""
-        given = dict(argument.split("=", 1) for argument in arguments)
-        tabs = whole("TABS", given["TABS"], MOST_TABS)
-        pace = FAST if switched_on("FAST", given["FAST"]) else 1
-        seconds = given["SECONDS"] or f"{tabs + 42 * pace:.0f}"
-        knobs = cls(
-            tabs,
-            whole("SECONDS", seconds, LONGEST),
-            pace,
-            svg(given["SVG"]),
-            options(given["GUNICORN"]),
-        )
-        if tabs > knobs.seconds:
-            line = "a tab opens every second, so TABS can be at most SECONDS"
-            raise ValueError(f"TABS={tabs} SECONDS={seconds}: {line}")
-        return knobs
+    knobs = Knobs("compare")
+    knobs.add("TABS", whole(1, MOST_TABS))
+    knobs.add("SECONDS", lambda text: whole(1, LONGEST)(text) if text else 0)
+    knobs.add("FAST", switch)
+    knobs.add("SVG", file)
+    knobs.add("GUNICORN", options, GUNICORN)
+    values = knobs.read(arguments)
+    values.pace = FAST if values.fast else 1
+    values.seconds = values.seconds or round(values.tabs + 42 * values.pace)
+    if values.tabs > values.seconds:
+        line = f"must be at least TABS={values.tabs}: a tab opens every second"
+        knobs.error(f"SECONDS={values.seconds}: {line}")
+    return values
 
 
-def switched_on(name, value):
-    if value not in ("", "0", "1"):
-        raise ValueError(f"{name}={value}: must be 1, or 0 for the post's own speed")
-    return value == "1"
-
-
-def whole(name, value, most):
-    if not re.fullmatch("[0-9]{1,9}", value) or not 1 <= int(value) <= most:
-        raise ValueError(f"{name}={value}: must be a whole number from 1 to {most}")
-    return int(value)
-
-
-def svg(value):
-    path = Path(value).expanduser() if value else None
-    if path and (path.is_dir() or not os.access(path.parent, os.W_OK)):
-        raise ValueError(f"SVG={value}: must be a file in a writable folder")
-    return path
-
-
-def options(value):
-    """gunicorn's options, GUNICORN unless told; no daemon, which nobody would end."""
-    value = " ".join(value.split()) or GUNICORN
-    if set(value.split()) & {"-D", "--daemon"}:
-        raise ValueError(f"GUNICORN={value}: must be without --daemon")
-    return value
+def options(text):
+    """The kind of gunicorn's options: no daemon, which nobody would end."""
+    if set(text.split()) & {"-D", "--daemon"}:
+        raise ValueError("must be without --daemon")
+    return " ".join(text.split())
 
 
 class Side:
@@ -325,11 +291,8 @@ def save(comparison, path):
     console.save_svg(path, title=title, theme=MONOKAI, code_format=SVG_FORMAT)
 
 
-def main(arguments):
-    try:
-        knobs = Knobs.read(arguments)
-    except ValueError as error:
-        sys.exit(str(error))
+def main():
+    knobs = read_knobs()
     comparison = Comparison(knobs, terminal())
     try:
         number = asyncio.run(until_signal(comparison.run()))
@@ -345,4 +308,4 @@ def main(arguments):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

@@ -35,6 +35,6 @@ def test_open_streams_hold_no_threads():
 
 def test_djangos_own_handler_holds_a_thread_for_each():
     # What handlers.py is for; when this fails, Django needs it no more.
-    idle, held = threads("tests.tools.foundations:stock")
+    idle, held = threads("tests.programs.foundations:stock")
     assert held > idle + 4
     assert held >= STREAMS

@@ -1,6 +1,6 @@
 """What an open event stream costs: this project beside other ways to serve it.
 
-    make bench STREAMS=100,1000 TICK=1 SERVERS=1 JSON=figures.json SVG=plot.svg
+    make bench STREAMS=100,1000 TICK=1 JSON=figures.json SVG=plot.svg
 
 Every contestant serves the same events and the same page from a fresh server with one
 worker. CPU, threads and memory are those of all of the server's processes.
@@ -10,7 +10,6 @@ import asyncio
 import json
 import math
 import os
-import re
 import resource
 import statistics
 import subprocess
@@ -25,11 +24,11 @@ from pathlib import Path
 import psutil
 from bench_report import duration, plot, table
 from harness import Server
+from knobs import Knobs, file, number, whole
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from streams import BURST, BURST_EVERY, fetch_page, open_streams
 
-STREAMS = "100,1000,5000"
 BUSY = 1000  # streams that are measured once more, with as many events as all can send
 BUSY_EVENTS = 8000  # a second, which no contestant is too slow for
 FEW = 100  # with fewer streams, what one of them costs is lost in the noise
@@ -49,12 +48,13 @@ class Contestant:
     variables: dict = field(default_factory=dict)
 
 
+FOUNDATION = "tests.programs.foundations:"
 # Threads and gevent get as many as there are streams: the limit is theirs to choose.
 CONTESTANTS = (
     Contestant("this project", "run-asgi"),
-    Contestant("Django's own", "run-asgi", {"ASGI": "tests.tools.foundations:stock"}),
-    Contestant("Starlette", "run-asgi", {"ASGI": "tests.tools.foundations:starlette"}),
-    Contestant("bare ASGI", "run-asgi", {"ASGI": "tests.tools.foundations:bare"}),
+    Contestant("Django's own", "run-asgi", {"ASGI": FOUNDATION + "stock"}),
+    Contestant("Starlette", "run-asgi", {"ASGI": FOUNDATION + "starlette"}),
+    Contestant("bare ASGI", "run-asgi", {"ASGI": FOUNDATION + "bare"}),
     Contestant("gunicorn sync", "run-wsgi"),
     Contestant(
         "gunicorn threads",
@@ -66,13 +66,6 @@ CONTESTANTS = (
         "run-wsgi",
         {"GUNICORN": "--worker-class gevent --worker-connections {enough}"},
     ),
-)
-SERVERS = (
-    Contestant("uvicorn", "run-asgi"),
-    Contestant("hypercorn", "run-hypercorn"),
-    Contestant("daphne", "run-daphne"),
-    Contestant("granian", "run-granian"),
-    Contestant("gunicorn asgi", "run-gunicorn-asgi"),
 )
 
 
@@ -160,10 +153,6 @@ class Usage:
 
 class BenchServer(Server):
     """Any of the contestants' servers, with all of its processes."""
-
-    READY = re.compile(
-        Server.READY.pattern + "|Running on http|Listening on TCP|Started worker-1"
-    )
 
     def find_processes(self):
         """Remember the server's processes, without the shell that started it."""
@@ -298,26 +287,43 @@ async def stop(server):
 
 def main():
     """Read the knobs, measure, print a table for each plan."""
+    knobs = read_knobs()
     console = Console()
     if not console.is_terminal:
         console = Console(width=100)
-    contestants = SERVERS if switched_on("SERVERS") else CONTESTANTS
-    plans = make_plans(possible(wanted(), console), seconds("TICK"))
-    files = {name: output(name) for name in ("JSON", "SVG")}
-    used = versions(contestants)
+    plans = make_plans(possible(knobs.streams, console), knobs.tick)
+    used = versions()
     cores = f"CPU: {os.cpu_count()} cores"
     console.print(", ".join([cores, *used]), highlight=False, soft_wrap=True)
     figures = []
-    for block in measure_all(contestants, plans, console):
+    for block in measure_all(CONTESTANTS, plans, console):
         figures += block
         console.print("", table(block), "", sep="\n")
-    if files["JSON"]:
+    if knobs.json:
         raw = {"cores": os.cpu_count(), "versions": used}
         raw["figures"] = [asdict(f) for f in figures]
-        files["JSON"].write_text(json.dumps(raw, indent=1) + "\n")
-    if files["SVG"]:
-        plot(figures, files["SVG"])
+        knobs.json.write_text(json.dumps(raw, indent=1) + "\n")
+    if knobs.svg:
+        plot(figures, knobs.svg)
     sys.exit(not all(f.opened for f in figures))
+
+
+def read_knobs():
+    """Return what make's variables ask for."""
+    knobs = Knobs("bench")
+    knobs.add("STREAMS", numbers)
+    knobs.add("TICK", number(0.02, 60))
+    knobs.add("JSON", file)
+    knobs.add("SVG", file)
+    return knobs.read()
+
+
+def numbers(text):
+    """The kind of several whole numbers, ascending."""
+    try:
+        return sorted({whole(1)(number) for number in text.split(",")})
+    except ValueError:
+        raise ValueError("must be whole numbers >= 1, such as 10,1000") from None
 
 
 def make_plans(numbers, tick):
@@ -347,45 +353,6 @@ def measure_all(contestants, plans, console):
             yield block
 
 
-def wanted():
-    """The numbers of streams that STREAMS asks for, ascending."""
-    value = os.environ.get("STREAMS", STREAMS)
-    try:
-        numbers = sorted({int(number) for number in value.split(",")})
-    except ValueError:
-        numbers = [0]
-    if numbers[0] < 1:
-        sys.exit(f"STREAMS={value}: must be whole numbers >= 1, such as 10,1000")
-    return numbers
-
-
-def seconds(name):
-    """The seconds that the environment names, 1 unless told."""
-    value = os.environ.get(name, "1")
-    with suppress(ValueError):
-        if 0.02 <= float(value) <= 60:
-            return float(value)
-    sys.exit(f"{name}={value}: must be a number of seconds from 0.02 to 60")
-
-
-def switched_on(name):
-    value = os.environ.get(name, "")
-    if value not in ("", "0", "1"):
-        sys.exit(f"{name}={value}: must be 1 to compare servers, or 0")
-    return value == "1"
-
-
-def output(name):
-    """The file to write that the environment names, or None."""
-    value = os.environ.get(name)
-    if not value:
-        return None
-    path = Path(value)
-    if path.is_dir() or not os.access(path.parent, os.W_OK):
-        sys.exit(f"{name}={value}: must be a file in a writable folder")
-    return path
-
-
 def possible(numbers, console):
     """The same numbers, but none above what open files and local ports allow."""
     files = allow_files(numbers[-1] + SPARE) - SPARE
@@ -394,10 +361,10 @@ def possible(numbers, console):
         low, high = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()
         limits.append((int(high) - int(low), "the range of local ports"))
     most, reason = min(limits)
-    for number in numbers:
-        if number > most:
-            console.print(f"{number:,} streams: {reason} allows {most:,}")
-    return sorted({min(number, most) for number in numbers})
+    for streams in numbers:
+        if streams > most:
+            console.print(f"{streams:,} streams: {reason} allows {most:,}")
+    return sorted({min(streams, most) for streams in numbers})
 
 
 def allow_files(number):
@@ -411,11 +378,9 @@ def allow_files(number):
     return soft
 
 
-def versions(contestants):
+def versions():
     """What was measured, such as "uvicorn 0.54.0"."""
     packages = "uvicorn", "gunicorn", "gevent", "starlette"
-    if contestants is SERVERS:
-        packages = "uvicorn", "hypercorn", "daphne", "granian", "gunicorn"
     python = f"Python {sys.version.split()[0]}"
     return [python, *(f"{name} {version(name)}" for name in ("django", *packages))]
 

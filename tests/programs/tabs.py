@@ -10,19 +10,18 @@ if __name__ == "__main__":  # Ctrl-C during the imports: nothing to stop, nothin
 
 import json
 import os
-import re
 import socket
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
 from harness import Server, free_port
+from knobs import Knobs, file, number, switch, whole
 
 HTML = Path(__file__).with_suffix(".html")
 MOST_TABS = 12
@@ -38,46 +37,32 @@ PICTURE = {
 }
 
 
-@dataclass(frozen=True)
-class Knobs:
-    """What the make variables ask for."""
-
-    tabs: int
-    port: int
-    workers: str
-    png: Path | None
-
-    @classmethod
-    def read(cls, arguments):
-        """Read NAME=value arguments; ValueError says what is wrong with them."""
-        given = dict(argument.split("=", 1) for argument in arguments)
-        tabs = whole("TABS", given["TABS"], MOST_TABS)
-        port = whole("PORT", given["PORT"], LAST_PORT)
-        return cls(tabs, port, given["WORKERS"], png(given["PNG"]))
-
-
-def whole(name, value, most):
-    if not re.fullmatch("[0-9]{1,9}", value) or not 1 <= int(value) <= most:
-        raise ValueError(f"{name}={value}: must be a whole number from 1 to {most}")
-    return int(value)
-
-
-def png(value):
-    path = Path(value).expanduser() if value else None
-    if path and (path.is_dir() or not os.access(path.parent, os.W_OK)):
-        raise ValueError(f"PNG={value}: must be a file in a writable folder")
-    return path
+def read_knobs():
+    """Return what make's variables ask for."""
+    knobs = Knobs("tabs")
+    knobs.add("TABS", whole(1, MOST_TABS))
+    knobs.add("PORT", whole(1, LAST_PORT), "8000")
+    knobs.add("WORKERS", whole(1))
+    knobs.add("GUNICORN")
+    knobs.add("COUNT", whole(0))
+    knobs.add("TICK", number(0))
+    knobs.add("DEBUG", switch)
+    knobs.add("PNG", file)
+    return knobs.read()
 
 
 class Half:
     """One of the two servers; command: what its row of tabs says above it."""
 
-    def __init__(self, name, program, port, workers):
+    def __init__(self, name, program, port, workers, gunicorn=""):
         given = {key: os.environ[key] for key in ENVIRONMENT if key in os.environ}
         options = given.get("GUNICORN_CMD_ARGS", "") if program == "gunicorn" else ""
         self.name = name
         self.port = usable(port, name)
         self.command = f"{program} --workers {workers} {options}"
+        if program == "gunicorn":
+            given["GUNICORN"] = gunicorn
+            options = f"{options} {gunicorn}"
         target = f"run-{name.lower()}"
         self.server = Server(target, PORT=self.port, WORKERS=workers, **given)
 
@@ -171,7 +156,7 @@ def take_picture(url, path):
 def run(knobs, signals):
     """Start both servers and show them; end them when a signal has come."""
     halves = [
-        Half("WSGI", "gunicorn", knobs.port, knobs.workers),
+        Half("WSGI", "gunicorn", knobs.port, knobs.workers, knobs.gunicorn),
         Half("ASGI", "uvicorn", knobs.port + 1, knobs.workers),
     ]
     print("Starting gunicorn and uvicorn ...", flush=True)
@@ -208,16 +193,16 @@ def show(knobs, halves):
         open_window(url)
 
 
-def main(arguments):
+def main():
     signals = []  # an exception, instead, could leave a server that has just started
-    for number in SIGNALS:
-        signal.signal(number, lambda number, _: signals.append(number))
+    for ending in SIGNALS:
+        signal.signal(ending, lambda ending, _: signals.append(ending))
     try:
-        run(Knobs.read(arguments), signals)
+        run(read_knobs(), signals)
     except (ValueError, RuntimeError) as error:
         sys.exit(str(error))
     sys.exit(128 + signals[0] if signals else 0)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

@@ -1,6 +1,6 @@
 """The same countdown and the same page on other ASGI foundations, for `make bench`.
 
-    make run-asgi ASGI=tests.tools.foundations:stock
+    make run-asgi ASGI=tests.programs.foundations:stock
 
 Each sends what app.py sends, byte for byte but for the headers' case and order, and
 runs app.py's own generator.

@@ -15,8 +15,8 @@ def recorded():
 
 
 def run(module):
-    program = [sys.executable, "tests/tools/tracked.py", module]
-    environment = clean_environment() | {"PYTHONPATH": "."}
+    program = [sys.executable, "tests/modules/tracked.py", module]
+    environment = clean_environment() | {"PYTHONPATH": ".:tests/shared"}
     options = {"capture_output": True, "text": True, "timeout": 60}
     done = subprocess.run(program, cwd=ROOT, env=environment, check=True, **options)
     return json.loads(done.stdout)

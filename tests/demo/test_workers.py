@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import httpx
 import pytest
-from harness import Server, run_make
+from harness import Server
 from streams import fetch_page, open_streams
 
 pytestmark = pytest.mark.slow
@@ -80,34 +80,3 @@ async def test_ctrl_c_ends_all_workers(target, variables):
     assert seconds < 3
     assert "Traceback" not in log
     assert "Shutting down: Master" in log or "Stopping parent process" in log
-
-
-@pytest.mark.parametrize("target", ["run-wsgi", "run-asgi"])
-@pytest.mark.parametrize("value", ["0", "-1", "two", "1.5", ""])
-def test_impossible_number_of_workers(target, value):
-    status, output, errors = run_make(target, f"WORKERS={value}")
-    assert status != 0
-    assert (output, errors) == (
-        "",
-        [f"WORKERS={value!r}: must be a whole number >= 1"],
-    )
-
-
-@pytest.mark.parametrize(
-    ("arguments", "environment", "installs"),
-    [
-        (["run-wsgi"], {}, False),
-        (["compare", "GUNICORN=--workers 3"], {}, False),
-        (["compare", "GUNICORN=--worker-class gevent"], {}, True),
-        (["run-wsgi", "GUNICORN=-k gevent"], {}, True),
-        (["run-wsgi"], {"GUNICORN_CMD_ARGS": "-k gevent"}, True),
-    ],
-)
-def test_gevent_is_installed_for_those_who_ask(
-    tmp_path, arguments, environment, installs
-):
-    _, plan, _ = run_make(
-        "--dry-run", *arguments, environment=environment, venv=tmp_path
-    )
-    assert ("Installing django" in plan) is True
-    assert ("Installing gevent" in plan) is installs

@@ -23,7 +23,7 @@ from playwright.sync_api import expect
 
 pytestmark = pytest.mark.slow
 ON_OURS = "app:asgi_application"
-ON_DJANGOS_OWN = "tests.tools.foundations:stock"
+ON_DJANGOS_OWN = "tests.programs.foundations:stock"
 
 
 @pytest.fixture(scope="module")

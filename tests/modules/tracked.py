@@ -1,6 +1,6 @@
 """Serve a page, a stream and two errors under sentry-sdk; print what it recorded.
 
-    python tests/tools/tracked.py django.core.handlers.asgi
+    python tests/modules/tracked.py django.core.handlers.asgi
 
 A program of its own, since sentry-sdk changes Django's classes for the whole process.
 """

@@ -21,6 +21,7 @@ from pathlib import Path
 import httpx
 import psutil
 from httpx_sse import aconnect_sse
+from knobs import KNOBS
 
 ROOT = Path(__file__).resolve().parents[2]
 VENV = os.path.relpath(sys.prefix, ROOT)  # make takes no path with a space in it
@@ -212,9 +213,7 @@ def signal_group(process, number):
 
 def clean_environment():
     """This process's environment without what would reach into the server."""
-    outer = {"COUNT", "TICK", "DEBUG", "PORT", "GUNICORN_CMD_ARGS", "WEB_CONCURRENCY"}
-    outer |= {"WORKERS", "GUNICORN"}
-    outer |= {"STREAMS", "SERVERS", "JSON", "SVG"}
+    outer = {*KNOBS, "GUNICORN_CMD_ARGS", "WEB_CONCURRENCY", "PYTHONPATH"}
     outer |= {"MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES"}
     return {name: value for name, value in os.environ.items() if name not in outer}
 

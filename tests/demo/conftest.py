@@ -1,0 +1,38 @@
+"""What the tests of the demo share: a real browser."""
+
+import os
+
+import pytest
+from browser import launch
+from page import SECOND, Watch
+from playwright.sync_api import expect, sync_playwright
+
+
+@pytest.fixture(scope="module")  # no longer: async tests cannot run while it is open
+def browser():
+    """A real Chromium. Without one the test is skipped; in CI it fails."""
+    expect.set_options(timeout=20 * SECOND)
+    with sync_playwright() as playwright:
+        try:
+            browser = launch(playwright)
+        except RuntimeError as error:
+            if os.environ.get("CI"):
+                raise
+            pytest.skip(str(error))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def context(browser):
+    """A browser context: tabs that share connections, as those of a window do."""
+    context = browser.new_context()
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def watch(context):
+    watch = Watch(context)
+    yield watch
+    watch.check()
