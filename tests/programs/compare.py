@@ -18,7 +18,7 @@ from contextlib import ExitStack, suppress
 from functools import partial
 
 import httpx
-from harness import RECONNECT, Server, browse
+from harness import Server, browse
 from knobs import Knobs, file, number, switch, whole
 from rich.console import CONSOLE_SVG_FORMAT, Console
 from rich.live import Live
@@ -29,7 +29,7 @@ from timeline import Run, Timeline, summary
 MOST_TABS = 40
 LONGEST = 3600  # seconds
 TICK, TIMEOUT = 1, 30  # the post's, in seconds; gunicorn's default
-FAST = 0.2  # of all times, except that tabs open a second apart
+FAST = 0.2  # of these two; boots and reconnections take as long as ever
 BELOW = 7  # lines under the timeline: a blank one, the summary, the shell's prompt
 # Without the fonts that a viewer would fetch; any fixed-width font will do.
 SVG_FORMAT = re.sub(r"@font-face {{.*?}}\s*", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
@@ -37,10 +37,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def read_knobs(arguments=None):
-    """Return what make's variables ask for.
-
-    pace: 1, or less with FAST; tick, timeout (gunicorn's), seconds: at that pace.
-    """
+    """Return what make's variables ask for; timeout: gunicorn's, in seconds."""
     knobs = Knobs("compare")
     knobs.add("TABS", whole(1, MOST_TABS))
     knobs.add("WORKERS", whole(1))
@@ -52,9 +49,9 @@ def read_knobs(arguments=None):
     knobs.add("SVG", file)
     knobs.add("GUNICORN", options, "--threads 2")
     values = knobs.read(arguments)
-    values.pace = FAST if values.fast else 1
-    values.tick *= values.pace
-    values.timeout = TIMEOUT * values.pace
+    pace = FAST if values.fast else 1
+    values.tick *= pace
+    values.timeout = TIMEOUT * pace
     values.seconds = values.seconds or story(values)
     if values.tabs > values.seconds:
         line = f"must be at least TABS={values.tabs}: a tab opens every second"
@@ -147,8 +144,7 @@ class Comparison:
 
     async def tab(self, url, tab, records):
         await asyncio.sleep(tab - 1)
-        reconnect = RECONNECT * self.knobs.pace
-        await browse(url, tab, records.append, self.clock, reconnect)
+        await browse(url, tab, records.append, self.clock)
 
     def clock(self):
         self.now = min(time.monotonic() - self.begin, self.knobs.seconds)

@@ -73,9 +73,9 @@ class Timeline:
 
     def group(self, run, shown, label, columns):
         """The server's name, and the rows of its first tabs."""
-        hidden = len(run.tabs) - shown
-        more = f" ({hidden} more tabs)" if hidden > 0 else ""
-        lines = [Text.assemble((run.name, "bold"), f": {run.server}{more}")]
+        all_tabs = len(run.tabs)
+        some = f" ({shown} of {all_tabs} tabs)" if shown < all_tabs else ""
+        lines = [Text.assemble((run.name, "bold"), f": {run.server}{some}")]
         for number, records in enumerate(run.tabs[:shown], start=1):
             row = draw(records, columns / self.seconds, self.now)
             lines.append(Text(f"  tab {number}".ljust(label)) + row)

@@ -216,11 +216,11 @@ class Record:
     value: int | None = None
 
 
-async def browse(url, tab, record, clock=time.monotonic, reconnect=RECONNECT):
+async def browse(url, tab, record, clock=time.monotonic):
     """Be a browser's tab: load the page, read its stream, reconnect when it is cut.
 
-    record: is called with each Record; clock: returns the time for it; reconnect:
-    seconds. Raises httpx.HTTPError if the page does not come.
+    record: is called with each Record; clock: returns the time for it. Raises
+    httpx.HTTPError if the page does not come.
     """
 
     def note(kind, value=None):
@@ -233,7 +233,7 @@ async def browse(url, tab, record, clock=time.monotonic, reconnect=RECONNECT):
         (await client.get("/")).raise_for_status()
         note("page")
         while not await count(client, note):
-            await asyncio.sleep(reconnect)
+            await asyncio.sleep(RECONNECT)
             note("retry")
 
 
