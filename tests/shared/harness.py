@@ -23,7 +23,7 @@ from httpx_sse import aconnect_sse
 from knobs import KNOBS
 
 ROOT = Path(__file__).resolve().parents[2]
-VENV = os.path.relpath(sys.prefix, ROOT)
+VENV = os.path.relpath(sys.prefix, ROOT)  # make takes no path with a space in it
 RECONNECT = 3.0  # seconds; what Chromium waits before EventSource tries again
 COUNTDOWN = list(range(100, -1, -1))
 
@@ -81,10 +81,9 @@ def manage(*arguments, **variables):
     return run([sys.executable, "app.py", *arguments], variables)
 
 
-def make(*arguments, folder=ROOT):
-    """The command that runs make; its virtual environment is this program's."""
-    # A relative path: make takes none with a space in it.
-    return ["make", *arguments, f"VENV={os.path.relpath(sys.prefix, folder)}"]
+def make(*arguments, venv=VENV):
+    """The command that runs make."""
+    return ["make", *arguments, f"VENV={venv}"]
 
 
 def start_make(*arguments, environment=None):
@@ -93,9 +92,9 @@ def start_make(*arguments, environment=None):
     return start(make(*arguments), environment, **pipes)
 
 
-def run_make(*arguments, environment=None, timeout=60):
+def run_make(*arguments, environment=None, venv=VENV):
     """Run make as run() does; the errors are lines, without those that make adds."""
-    status, output, errors = run(make(*arguments), environment, timeout)
+    status, output, errors = run(make(*arguments, venv=venv), environment)
     own = [line for line in errors.splitlines() if not line.startswith("make")]
     return status, output, own
 
@@ -103,9 +102,8 @@ def run_make(*arguments, environment=None, timeout=60):
 class Server:
     """A server started by `make TARGET`, for the length of a with block.
 
-    folder: where the Makefile is; variables become make's, and so the environment's:
-    COUNT, TICK, GUNICORN_CMD_ARGS.
-    Raises RuntimeError with the end of the log if the server does not start.
+    folder: where the Makefile is; variables: make's, and so the environment's. Raises
+    RuntimeError with the end of the log if the server does not start.
     """
 
     READY = re.compile(r"Booting worker with pid|Uvicorn running on")
@@ -137,7 +135,8 @@ class Server:
     def launch(self):
         """Start the server; ready() tells when it listens."""
         variables = [f"{name}={value}" for name, value in self.variables.items()]
-        command = make(self.target, *variables, folder=self.folder)
+        venv = os.path.relpath(sys.prefix, self.folder)
+        command = make(self.target, *variables, venv=venv)
         output = {"stdout": self._log, "stderr": subprocess.STDOUT}
         self.process = start(command, cwd=self.folder, **output)
         self._deadline = time.monotonic() + 30
