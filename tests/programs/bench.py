@@ -38,7 +38,7 @@ CONTESTANTS = {
 NO_ACCESS_LOG = {"UVICORN_ACCESS_LOG": 0}  # gunicorn writes none unless told
 SHELLS = ("make", "sh", "bash", "dash")
 COUNT = 9999  # no stream ends before it is measured
-PAGES = 500
+PAGES = 300
 FEW = 100  # with fewer streams, what one of them costs is lost in the noise
 SPARE = 100  # connections, threads, files: for all that is not a measured stream
 PATIENCE = 4  # seconds without a further stream: the server opens no more
@@ -95,12 +95,22 @@ def cpu_seconds(process):
     return times.user + times.system
 
 
+def measure_all(streams, tick, console):
+    """Measure every contestant, one after the other, with that many streams."""
+    figures = []
+    with console.status("") as status:
+        for contestant in CONTESTANTS:
+            status.update(f"{streams:,} streams: {contestant}")
+            figures.append(measure(contestant, streams, tick, console))
+    return figures
+
+
 def measure(contestant, streams, tick, console):
     """Measure a fresh server; if it does not start or ends, say so, without figures."""
     try:
         figures = serve(CONTESTANTS[contestant], streams, tick)
     except (RuntimeError, OSError, psutil.Error) as error:
-        console.print(f"{contestant}: {error}", highlight=False, markup=False)
+        console.print(f"{contestant}: {error}")
         figures = {}
     return Figures(contestant, streams, tick, **figures)
 
@@ -182,7 +192,7 @@ def costs(streams, idle, opened, watched):
 def main():
     """Read the knobs, measure, print a table for each number of streams."""
     knobs = read_knobs()
-    console = Console() if sys.stdout.isatty() else Console(width=100)
+    console = Console(highlight=False, markup=False, soft_wrap=True)
     numbers = possible(knobs.streams, console)
     used = versions()
     minutes = estimate(numbers, knobs.tick) / 60
@@ -224,20 +234,12 @@ def estimate(numbers, tick):
     return len(CONTESTANTS) * sum(each)
 
 
-def measure_all(streams, tick, console):
-    """Measure every contestant, one after the other, with that many streams."""
-    figures = []
-    with console.status("") as status:
-        for contestant in CONTESTANTS:
-            status.update(f"{streams:,} streams: {contestant}")
-            figures.append(measure(contestant, streams, tick, console))
-    return figures
-
-
 def possible(numbers, console):
     """The same numbers, but none above what open files and local ports allow."""
-    files = allow_files(numbers[-1] + SPARE) - SPARE
-    limits = [(files, "the limit of open files (ulimit -n)")]
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    files = max(soft, min(numbers[-1] + SPARE, hard))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))  # servers inherit it
+    limits = [(files - SPARE, "the limit of open files (ulimit -n)")]
     with suppress(OSError):  # Linux alone has it
         low, high = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()
         limits.append((int(high) - int(low), "the range of local ports"))
@@ -247,20 +249,11 @@ def possible(numbers, console):
     return sorted({min(streams, most) for streams in numbers})
 
 
-def allow_files(number):
-    """Raise the limit of open files, which servers inherit; return what it is now."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < number:
-        soft = min(number, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    return soft
-
-
 def versions():
-    """What is measured: "uvicorn 0.54.0" and so on."""
+    """What is measured, such as "uvicorn 0.54.0", and on what."""
     packages = "django", "uvicorn", "gunicorn", "gevent", "starlette"
-    python = f"{os.cpu_count()} cores", f"Python {sys.version.split()[0]}"
-    return [*python, *(f"{name} {version(name)}" for name in packages)]
+    used = [f"{name} {version(name)}" for name in packages]
+    return [f"Python {sys.version.split()[0]}", *used, f"{os.cpu_count()} cores"]
 
 
 if __name__ == "__main__":

@@ -22,9 +22,9 @@ COLORED = "text.color", "ytick.color"
 
 
 def heading(f):
-    """How many streams were asked for, and how often each had an event."""
+    """What all figures under it have in common."""
     pace = "second" if f.tick == 1 else f"{f.tick:g} seconds"
-    return f"{f.streams:,} streams, an event every {pace} in each"
+    return f"{f.streams:,} streams, an event every {pace} in each; µs of CPU time"
 
 
 def number(value, unit, places):

@@ -73,7 +73,7 @@ async def open_streams(port, number, count, patience):
         for place, stream in queue:  # shared: each opener takes the next
             await asyncio.sleep(begin + place * PACE - now())
             await stream.open(port)
-            if stream.times:
+            if stream.times and not limit.expired():
                 limit.reschedule(now() + patience)
 
     with suppress(TimeoutError):
