@@ -6,38 +6,26 @@ Each sends what app.py sends, byte for byte but for the headers' case and order,
 runs app.py's own generator.
 """
 
-import os
-from importlib.metadata import version
-
 from django.core.handlers.asgi import ASGIHandler, ASGIRequest
 from django.http import StreamingHttpResponse
-from django.template import Context
 from django.urls import path
-from django.views.decorators.http import require_safe
 from starlette.applications import Starlette
 from starlette.responses import HTMLResponse, StreamingResponse
 from starlette.routing import Route
 
-import app
+from app import HEADERS, acountdown, aindex, page
 
-SERVER = {"server": f"uvicorn {version('uvicorn')}", "pid": os.getpid()}
-PAGE = app.PAGE.render(Context({"interface": "ASGI", **SERVER}))
-HEADERS = {
-    "Content-Type": "text/event-stream",
-    "Cache-Control": "no-cache",
-    "X-Accel-Buffering": "no",
-}
+PAGE = page("ASGI")
 
 
-@require_safe
 async def stock_sse(request):
-    return app.event_stream(request, StreamingHttpResponse, app.acountdown())
+    return StreamingHttpResponse(acountdown(), headers=HEADERS)
 
 
 class StockRequest(ASGIRequest):
     """app.py's URLs; the stream is Django's own."""
 
-    urlconf = (path("", app.aindex), path("sse/", stock_sse))
+    urlconf = (path("", aindex), path("sse/", stock_sse))
 
 
 stock = ASGIHandler()
@@ -49,7 +37,7 @@ async def starlette_page(request):
 
 
 async def starlette_sse(request):
-    return StreamingResponse(app.acountdown(), headers=HEADERS)
+    return StreamingResponse(acountdown(), headers=HEADERS)
 
 
 starlette = Starlette(
@@ -61,7 +49,7 @@ async def bare(scope, receive, send):
     """No framework at all: what a stream costs uvicorn and the generator."""
     if scope["path"] == "/sse/":
         await start(send, HEADERS)
-        async for event in app.acountdown():
+        async for event in acountdown():
             await send(body(event, more_body=True))
         await send(body(""))
     else:
