@@ -112,29 +112,25 @@ PAGE = Engine().from_string("""<!doctype html>
 <style>
   .WSGI { --fill: #9a3412; color: light-dark(#9a3412, #ffb27a); }
   .ASGI { --fill: #0f5c63; color: light-dark(#0f5c63, #7fdbd5); }
-  html { color-scheme: light dark; background: Canvas; text-align: center;
-    font: clamp(18px, 3.4vmin, 54px)/1.3 system-ui; text-wrap: balance; }
-  body { box-sizing: border-box; min-height: 100svh; margin: 0;
-    border: .4rem dashed; display: grid; place-content: center; }
-  .counting { border-style: solid; background: var(--fill); color: white; }
-  .ended { border-style: solid; }
-  h1, p { margin: .5rem; line-height: 1.3; } a { color: inherit; }
-  #count { font-size: min(42svh, 126vw / max(3, var(--length, 3)));
+  html { color-scheme: light dark; background: Canvas; --room: 40svh;
+    font: clamp(18px, 3.4vmin, 54px)/1.2 system-ui; text-wrap: balance; }
+  body { box-sizing: border-box; min-height: 100svh; margin: 0; display: grid;
+    place-content: center; text-align: center; border: .3rem solid; }
+  h1, p { margin: .4rem; } a { color: inherit; } #state { font-size: 1.4em; }
+  #count { font-size: min(var(--room), 126vw / max(3, var(--length)));
     font-weight: bold; font-variant: tabular-nums; line-height: 1; }
-  #state { font-size: 1.4em; }
+  .counting { background: var(--fill); border-color: #0000; color: white; }
+  .waiting { border-style: dashed; } .waiting #state { font-size: 2em; }
+  .frame { font-size: min(5vw, 8vh); --room: 54svh; }
   .waiting #count, .frame h1, .frame #more { display: none; }
-  .frame { font-size: min(4vw, 7vh); }
 </style>
-<body class="waiting">
-<main>
-<h1>{{ interface }}</h1>
+<body class="waiting"><main><h1>{{ interface }}</h1>
 <p>{{ server }}, worker pid {{ pid }}</p>
-<p id="count" role="timer">…</p>
+<p id="count" role="timer"></p>
 <p id="state" role="status">waiting for the first event</p>
 <p id="more"><a id="link" href="/" target="_blank">open another tab</a><br>
-browsers open only six to nine connections to one host</p>
-<noscript>The countdown needs JavaScript.</noscript>
-</main>
+browsers open six to nine connections to a host</p>
+<noscript>The countdown needs JavaScript.</noscript></main>
 <script>
   const count = document.getElementById("count");
   const state = document.getElementById("state");
@@ -147,7 +143,7 @@ browsers open only six to nine connections to one host</p>
     document.title = `${what} · {{ interface }}`;
     count.textContent = what;
     count.style.setProperty("--length", count.textContent.length);
-    if (state.textContent !== news) state.textContent = news;
+    if (state.textContent !== news) state.textContent = news;  // read aloud
   }
 
   source.addEventListener("i", (event) => {
@@ -157,19 +153,17 @@ browsers open only six to nine connections to one host</p>
     source.close();  // or the browser would ask for it again
     show("ended", "Blastoff!", "the stream is closed");
   });
-
   source.addEventListener("error", () => {
-    const what = last ? `cut off at ${last}` : "no events";
-    const refused = source.readyState === EventSource.CLOSED;
-    show("waiting", "…", refused ? what : `${what}, reconnecting`);
+    const news = last ? `cut off at ${last}` : "no events";
+    const again = source.readyState === EventSource.CONNECTING;
+    show("waiting", "…", again ? `${news}, reconnecting` : news);
     first = last = undefined;
   });
-
   document.documentElement.classList.toggle("frame", window !== top);
   // On another device tab2.localhost would be that device.
   let tab = parseInt(location.hostname.slice(3)) || 1;  // tab7.localhost: 7
   const nextName = () => (link.hostname = `tab${++tab}.localhost`);
-  if (/localhost$|^127[.]|^.::1.$/.test(location.hostname))
+  if (/localhost$|^127[.]|::1/.test(location.hostname))
     link.onclick = link.onauxclick = link.oncontextmenu = nextName;
 </script>
 """)
