@@ -15,8 +15,6 @@ from starlette.routing import Route
 
 from app import HEADERS, acountdown, aindex, page
 
-PAGE = page("ASGI")
-
 
 async def stock_sse(request):
     return StreamingHttpResponse(acountdown(), headers=HEADERS)
@@ -33,7 +31,7 @@ stock.request_class = StockRequest
 
 
 async def starlette_page(request):
-    return HTMLResponse(PAGE)
+    return HTMLResponse(page("ASGI"))
 
 
 async def starlette_sse(request):
@@ -54,7 +52,7 @@ async def bare(scope, receive, send):
         await send(body(""))
     else:
         await start(send, {"Content-Type": "text/html; charset=utf-8"})
-        await send(body(PAGE))
+        await send(body(page("ASGI")))
 
 
 async def start(send, headers):
