@@ -160,10 +160,10 @@ browsers open six to nine connections to a host</p>
     first = last = undefined;
   });
   document.documentElement.classList.toggle("frame", window !== top);
-  // On another device tab2.localhost would be that device.
+  document.querySelector("main").ariaLabel = window.name || null;
   let tab = parseInt(location.hostname.slice(3)) || 1;  // tab7.localhost: 7
   const nextName = () => (link.hostname = `tab${++tab}.localhost`);
-  if (/localhost$|^127[.]|::1/.test(location.hostname))
+  if (/localhost$|^127[.]|::1/.test(location.hostname))  // not on a phone
     link.onclick = link.onauxclick = link.oncontextmenu = nextName;
 </script>
 """)

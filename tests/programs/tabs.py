@@ -18,7 +18,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
-from harness import Server, free_port
+from harness import Server, free_port, wait_for_port
 from knobs import Knobs, file, number, switch, whole
 
 HTML = Path(__file__).with_suffix(".html")
@@ -182,6 +182,8 @@ def listening(halves):
 
 def show(knobs, halves):
     """Show the window, in the reader's browser or in a picture."""
+    for half in halves:
+        wait_for_port(half.port)  # several workers listen later than uvicorn says
     url = serve(knobs, halves)
     if knobs.png:
         return take_picture(url, knobs.png)
