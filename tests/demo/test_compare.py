@@ -9,7 +9,6 @@ import signal
 import sys
 import time
 import uuid
-from contextlib import suppress
 from subprocess import PIPE, STDOUT
 from xml.etree import ElementTree
 
@@ -36,10 +35,8 @@ def stories():
     """Comparisons on the real servers, at the same time; by their second server."""
 
     async def run(*options):
-        told = [
-            comparison("--fast=1", "--seconds=15", f"--gunicorn={option}")
-            for option in options
-        ]
+        fast = ("--fast=1", "--seconds=13")
+        told = [comparison(*fast, f"--gunicorn={option}") for option in options]
         await asyncio.gather(*(comparison.run() for comparison in told))
         return {comparison.runs[1].name: comparison for comparison in told}
 
@@ -209,7 +206,7 @@ def test_pipe(tmp_path):
     """Not a terminal: no control codes. All knobs count, before make or behind it."""
     picture = tmp_path / "picture.svg"
     knobs = {"WORKERS": "2", "COUNT": "30", "TICK": "0.5", "FORCE_COLOR": "1"}
-    command = ("compare", "FAST=1", "SECONDS=5", f"SVG={picture}")
+    command = ("compare", "FAST=1", "SECONDS=4", f"SVG={picture}")
     status, output, errors = run_make(*command, environment=knobs)
     assert status == 0, errors
     assert "\x1b" not in output
@@ -247,40 +244,49 @@ class Terminal:
 
     def __init__(self, file):
         self.file = file
-        self.mark = {"STARTED_BY_TEST": uuid.uuid4().hex}  # on all processes in it
-        command = [sys.executable, "-c", IN_TERMINAL, *make("compare", "FAST=1")]
+        self.mark = f"TEST_{uuid.uuid4().hex}"  # in the environment of all in it
+        command = [sys.executable, "-c", IN_TERMINAL, *make("compare", "SECONDS=60")]
         pipes = {"stdin": PIPE, "stdout": file.open("w"), "stderr": STDOUT}
-        self.process = start(command, self.mark | {"TERM": "xterm"}, **pipes)
+        self.process = start(command, {self.mark: "", "TERM": "xterm"}, **pipes)
 
     def processes(self):
-        return [p for p in psutil.process_iter() if self.started(p)]
-
-    def started(self, process):
-        with suppress(psutil.Error):  # ended, or somebody else's
-            return self.mark.items() <= process.environ().items()
+        every = psutil.process_iter(["environ"])  # None: somebody else's
+        return [p for p in every if self.mark in (p.info["environ"] or ())]
 
     def press_ctrl_c(self):
         self.process.stdin.write("\x03")
         self.process.stdin.flush()
 
+    def program(self):
+        name = "tests/programs/compare.py"
+        return next(p for p in self.processes() if name in p.cmdline())
+
     def close(self):
+        """The shell in it passes the hang-up on, and then there is no screen."""
+        self.program().send_signal(signal.SIGHUP)
         self.process.kill()
 
-    def kill(self):
-        program = "tests/programs/compare.py"
-        next(p for p in self.processes() if program in p.cmdline()).terminate()
+
+WAYS = {
+    "Ctrl-C at the start": ("Starting", Terminal.press_ctrl_c),
+    "Ctrl-C": ("tab 3", Terminal.press_ctrl_c),
+    "kill": ("tab 3", lambda terminal: terminal.program().terminate()),
+    "closed terminal": ("tab 3", Terminal.close),
+}
 
 
-def test_no_process_is_left(tmp_path):
+@pytest.fixture
+def terminals(tmp_path):
+    terminals = {way: Terminal(tmp_path / way) for way in WAYS}
+    yield terminals
+    for terminal in terminals.values():
+        for process in terminal.processes():
+            process.kill()
+
+
+def test_no_process_is_left(terminals):
     """Whatever ends it, in terminals side by side; the picture so far is printed."""
-    ways = {
-        "Ctrl-C at the start": ("Starting", Terminal.press_ctrl_c),
-        "Ctrl-C": ("tab 3", Terminal.press_ctrl_c),
-        "kill": ("tab 3", Terminal.kill),
-        "closed terminal": ("tab 3", Terminal.close),
-    }
-    terminals = {way: Terminal(tmp_path / way) for way in ways}
-    for way, (moment, end) in ways.items():
+    for way, (moment, end) in WAYS.items():
         terminal = terminals[way]
         eventually(lambda t=terminal, text=moment: text in t.file.read_text())
         eventually(lambda t=terminal: len(t.processes()) > 7)  # the servers, too
@@ -291,6 +297,7 @@ def test_no_process_is_left(tmp_path):
         shown = terminals[way].file.read_text()
         assert shown.count(HIDE_CURSOR) <= shown.count(SHOW_CURSOR)
         assert "tabs that counted at once" in shown.rpartition(LEAVE_SCREEN)[2]
+    assert f"Error {128 + signal.SIGTERM}" in terminals["kill"].file.read_text()
     assert terminals["Ctrl-C"].process.wait() == 128 + signal.SIGINT
 
 

@@ -1,6 +1,7 @@
 """The same countdown on three servers, side by side, as their tabs receive it.
 
 make compare [TABS=3] [SECONDS=45] [FAST=1] [SVG=picture.svg] [GUNICORN="--threads 2"]
+and WORKERS, COUNT, TICK, DEBUG for all three.
 """
 
 import signal
@@ -143,7 +144,7 @@ class Comparison:
                 yield self.tab(server.url, place + 1, records)
 
     async def tab(self, url, tab, records):
-        await asyncio.sleep(tab - 1)
+        await asyncio.sleep(tab - 1)  # they open one second apart
         await browse(url, tab, records.append, self.clock)
 
     def clock(self):
