@@ -176,10 +176,11 @@ async def load(server):
 
 def headline(knobs):
     """What is compared, and how far that is from the post."""
-    many = knobs.tabs > 1
-    what = f"{knobs.tabs} tabs, opened one second apart" if many else "1 tab"
-    how = f"count{'s' * (not many)} down from {knobs.count}"
-    text = Text(f"{what} on each of three servers, {how}.", "bold")
+    where, start = "on each of three servers", f"down from {knobs.count}."
+    what = f"1 tab {where} counts {start}"
+    if knobs.tabs > 1:
+        what = f"{knobs.tabs} tabs, opened one second apart {where}, count {start}"
+    text = Text(what, "bold")
     if (knobs.tick, knobs.timeout) != (TICK, TIMEOUT):
         times = f"{knobs.tick:g} s, gunicorn's timeout {knobs.timeout:g} s"
         text.append(f"\nNot the post's pace: an event every {times}.", "yellow")
