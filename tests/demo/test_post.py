@@ -4,6 +4,7 @@ Where the post is no longer right, or never was, a claim's tests show what is tr
 """
 
 import asyncio
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -12,15 +13,7 @@ from types import SimpleNamespace
 
 import httpx
 import pytest
-from harness import (
-    COUNTDOWN,
-    Server,
-    browse_until,
-    first,
-    manage,
-    numbers,
-    read_numbers,
-)
+from harness import COUNTDOWN, Server, browse, first, numbers, read_numbers, run
 from in_process import get, serve
 from page import SECOND, number, open_tab
 from playwright.sync_api import expect
@@ -57,6 +50,29 @@ def watch(options, tabs, counting):
     with Server("run-wsgi", GUNICORN=options) as server:
         tabs = asyncio.run(browse_until(done, server.url, tabs, seconds=120))
         return SimpleNamespace(tabs=tabs, log=server.log())
+
+
+async def browse_until(done, url, tabs, seconds):
+    """Open tabs, each when the one before counts, and wait until done(*records).
+
+    Returns the records of each tab; TimeoutError after so many seconds.
+    """
+    records = [[] for _ in range(tabs)]
+    async with asyncio.timeout(seconds), asyncio.TaskGroup() as group:
+        tasks = []
+        for place, tab in enumerate(records, start=1):
+            tasks.append(group.create_task(browse(url, place, tab.append)))
+            if place < tabs:
+                await until(lambda tab=tab: numbers(tab))
+        await until(lambda: done(*records))
+        for task in tasks:
+            task.cancel()
+    return records
+
+
+async def until(condition):
+    while not condition():
+        await asyncio.sleep(0.05)
 
 
 def cuts(tabs):
@@ -206,10 +222,11 @@ def test_10_debug_pages(target):
 
 
 def test_10_management_commands():
-    status, output, _ = manage("check")
+    manage = [sys.executable, "app.py"]
+    status, output, _ = run([*manage, "check"])
     assert (status, "no issues" in output) == (0, True)
     command = "import app; print(app.COUNT, app.settings.DEBUG)"
-    _, output, _ = manage("shell", "--command", command, DEBUG="0")
+    _, output, _ = run([*manage, "shell", "--command", command], {"DEBUG": "0"})
     assert output.splitlines()[-1] == "100 False"
 
 

@@ -1,6 +1,7 @@
 """The same countdown on three servers, side by side, as their tabs receive it.
 
 make compare [TABS=3] [SECONDS=45] [FAST=1] [SVG=picture.svg] [GUNICORN="--threads 2"]
+and WORKERS, COUNT, TICK, DEBUG for all three.
 """
 
 import signal
@@ -143,7 +144,7 @@ class Comparison:
                 yield self.tab(server.url, place + 1, records)
 
     async def tab(self, url, tab, records):
-        await asyncio.sleep(tab - 1)
+        await asyncio.sleep(tab - 1)  # they open one second apart
         await browse(url, tab, records.append, self.clock)
 
     def clock(self):
@@ -175,10 +176,11 @@ async def load(server):
 
 def headline(knobs):
     """What is compared, and how far that is from the post."""
-    many = knobs.tabs > 1
-    what = f"{knobs.tabs} tabs, opened one second apart" if many else "1 tab"
-    how = f"count{'s' * (not many)} down from {knobs.count}"
-    text = Text(f"{what} on each of three servers, {how}.", "bold")
+    where, start = "on each of three servers", f"down from {knobs.count}."
+    what = f"1 tab {where} counts {start}"
+    if knobs.tabs > 1:
+        what = f"{knobs.tabs} tabs, opened one second apart {where}, count {start}"
+    text = Text(what, "bold")
     if (knobs.tick, knobs.timeout) != (TICK, TIMEOUT):
         times = f"{knobs.tick:g} s, gunicorn's timeout {knobs.timeout:g} s"
         text.append(f"\nNot the post's pace: an event every {times}.", "yellow")

@@ -76,11 +76,6 @@ def run(command, environment=None, timeout=60):
     return process.returncode, output, errors
 
 
-def manage(*arguments, **variables):
-    """Run one of the project's management commands, as run() does."""
-    return run([sys.executable, "app.py", *arguments], variables)
-
-
 def make(*arguments, venv=VENV):
     """The command that runs make."""
     return ["make", *arguments, f"VENV={venv}"]
@@ -234,29 +229,6 @@ async def browse(url, tab, record, clock=time.monotonic):
         while not await count(client, note):
             await asyncio.sleep(RECONNECT)
             note("retry")
-
-
-async def browse_until(done, url, tabs, seconds):
-    """Open tabs, each when the one before counts, and wait until done(*records).
-
-    Returns the records of each tab; TimeoutError after so many seconds.
-    """
-    records = [[] for _ in range(tabs)]
-    async with asyncio.timeout(seconds), asyncio.TaskGroup() as group:
-        tasks = []
-        for number, tab in enumerate(records, start=1):
-            tasks.append(group.create_task(browse(url, number, tab.append)))
-            if number < tabs:
-                await until(lambda tab=tab: numbers(tab))
-        await until(lambda: done(*records))
-        for task in tasks:
-            task.cancel()
-    return records
-
-
-async def until(condition):
-    while not condition():
-        await asyncio.sleep(0.05)
 
 
 def numbers(records):
