@@ -47,8 +47,8 @@ def event(i):
     return f"event:i\ndata: {json.dumps({'i': i})}\n\n"
 
 
-# A sync worker serves one response at a time: until this one has ended, it
-# serves nobody else, whether it sleeps or not.
+# gunicorn's sync worker serves one response at a time: as long as this one is
+# open, nobody else is served, whether the worker sleeps or not.
 def countdown():
     for i in range(COUNT, -1, -1):
         yield event(i)
@@ -67,7 +67,7 @@ def sse(request):
     return StreamingHttpResponse(countdown(), headers=HEADERS)
 
 
-# Django's StreamingHttpResponse would do, too; see responses.py for more.
+# Django's own response would do, too: responses.py says what this one adds.
 async def asse(request):
     return AsyncStreamingHttpResponse(acountdown(), headers=HEADERS)
 
@@ -81,7 +81,7 @@ async def aindex(request):
 
 
 # The post has a module for each interface; this one is both. WSGI takes its
-# URLs from ROOT_URLCONF, ASGI from the request (a tuple: Django hashes it).
+# URLs from ROOT_URLCONF, ASGI from request.urlconf (a tuple: it is hashed).
 urlpatterns = [path("", index), path("sse/", sse)]
 async_urlpatterns = (path("", aindex), path("sse/", asse))
 

@@ -12,8 +12,9 @@ from contextlib import contextmanager
 import httpx
 import psutil
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from harness import run_make, signal_group, start_make
-from page import SECOND, violations
+from page import SECOND
 from playwright.sync_api import expect
 
 DIGITS = re.compile(r"^\d+$")
@@ -97,8 +98,7 @@ def test_who_counts_is_filled_at_every_moment(window):
         )
         expect(window.locator("#ASGI h2")).to_have_text("ASGI uvicorn --workers 1")
         waiting = window.locator("#WSGI li").nth(2).locator("time")
-        expect(waiting).to_have_text("5 s")
-        expect(waiting).to_have_text("6 s")  # eight after the first tab was opened
+        expect(waiting).to_have_text(re.compile("^[3-9] s$"))
         assert filled(window, "WSGI") == ["WSGI, tab 1"]
         assert len(filled(window, "ASGI")) == 3
         assert_frames_fit(window)
@@ -152,6 +152,16 @@ def test_old_window_leaves_the_worker_to_the_next(context):
         old.wait_for_timeout(4 * SECOND)  # Chromium reconnects after three
         new.goto(url(output))
         expect(frame(new, "WSGI", 1).locator("#state")).to_have_text(COUNTING)
+
+
+def violations(tab):
+    """What axe-core has to say against a page and all of its frames."""
+    for frame in tab.frames:
+        frame.evaluate(Axe().axe_script)
+        frame.evaluate("axe.configure({allowedOrigins: ['<unsafe_all_origins>']})")
+    found = tab.evaluate("axe.run()")
+    assert found["passes"]
+    return [(rule["id"], rule["nodes"]) for rule in found["violations"]]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -71,10 +71,7 @@ def make_halves(knobs):
 
 
 def usable(port, name):
-    """Return the port, or a free one if it is taken.
-
-    Even if this demo holds it: a tab open there would hold the WSGI worker.
-    """
+    """Return the port, or a free one if it is taken, be it by this very demo."""
     if not taken(port):
         return port
     other = free_port()
@@ -96,11 +93,7 @@ def taken(port):
 
 
 class Window(BaseHTTPRequestHandler):
-    """Answers with the page that has the tabs in frames.
-
-    /open is a response that stays open as long as this program runs: when it ends, the
-    page knows.
-    """
+    """The page with the tabs, and /open, a response as long as this program runs."""
 
     def do_GET(self):
         stays_open = self.path == "/open"
@@ -110,7 +103,7 @@ class Window(BaseHTTPRequestHandler):
         self.end_headers()
         if stays_open:
             with suppress(ConnectionError):
-                self.rfile.read(1)  # nothing comes: it waits until the browser leaves
+                self.rfile.read(1)  # nothing comes: wait until the browser leaves
         else:
             self.wfile.write(self.server.html.encode())
 

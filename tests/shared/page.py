@@ -2,8 +2,6 @@
 
 from urllib.parse import urlsplit
 
-from axe_playwright_python.sync_playwright import Axe
-
 # How Chromium complains about a cut depends on the version of gunicorn.
 CUT = ("net::ERR_INCOMPLETE_CHUNKED_ENCODING", "net::ERR_INVALID_CHUNKED_ENCODING")
 REFUSED = "net::ERR_CONNECTION_REFUSED"
@@ -67,13 +65,3 @@ def state(tab):
 def heard(tab):
     """All that this line has said so far, as a screen reader reads it aloud."""
     return tab.evaluate("heard")
-
-
-def violations(tab):
-    """What axe-core has to say against a page and all of its frames."""
-    for frame in tab.frames:
-        frame.evaluate(Axe().axe_script)
-        frame.evaluate("axe.configure({allowedOrigins: ['<unsafe_all_origins>']})")
-    found = tab.evaluate("axe.run()")
-    assert found["passes"]
-    return [(rule["id"], rule["nodes"]) for rule in found["violations"]]
