@@ -69,8 +69,8 @@ def client(server):
     return httpx.AsyncClient(base_url=server.url, timeout=60, limits=no_limit)
 
 
-async def test_1_asgi_does_not_make_a_plain_page_faster():
-    """The same to within a factor of three; `make bench` measures it."""
+async def test_1_plain_page_costs_about_the_same_over_wsgi_and_asgi():
+    """CPU time, to within a factor of three; `make bench` measures it."""
     targets = [("run-wsgi", ""), ("run-wsgi", GEVENT), ("run-asgi", "")]
     with ExitStack() as stack:
         servers = [
