@@ -150,18 +150,20 @@ def test_stream_that_the_page_does_not_close_starts_again(change, recorder):
         assert tab.evaluate("numbers.slice(0, 5)") == [3, 2, 1, 0, 3]
 
 
-@pytest.mark.parametrize(
-    ("target", "variables"),
-    [("run-wsgi", {"GUNICORN": "--timeout 3 --log-level debug"}), ("run-asgi", {})],
-)
-def test_tab_that_was_cut_goes_on_where_it_was(exercise, recorder, target, variables):
-    """gunicorn cuts it after three seconds; uvicorn is ended and started again."""
-    with Server(target, exercise, COUNT=20, TICK=0.2, **variables) as server:
-        tab = open_tab(recorder, server)
-        if target == "run-asgi":
-            tab.wait_for_function("numbers.length > 4")
-            server.stop()
-            server.start()
-        expect(number(tab)).to_have_text("Blastoff!", timeout=40 * SECOND)
-        assert tab.evaluate("numbers") == COUNTDOWN[-21:]
-        assert server.requests().count("GET /sse/") > 1
+def test_tabs_that_were_cut_go_on_where_they_were(exercise, recorder):
+    """gunicorn cuts its tab after three seconds; uvicorn is ended and started again."""
+    knobs = {"COUNT": 20, "TICK": 0.2}
+    short = "--timeout 3 --log-level debug"
+    with (
+        Server("run-wsgi", exercise, GUNICORN=short, **knobs) as wsgi,
+        Server("run-asgi", exercise, **knobs) as asgi,
+    ):
+        tabs = [open_tab(recorder, server) for server in (wsgi, asgi)]
+        tabs[1].wait_for_function("numbers.length > 4")
+        asgi.stop()
+        asgi.start()
+        for tab in tabs:
+            expect(number(tab)).to_have_text("Blastoff!", timeout=40 * SECOND)
+            assert tab.evaluate("numbers") == COUNTDOWN[-21:]
+        for server in (wsgi, asgi):
+            assert server.requests().count("GET /sse/") > 1

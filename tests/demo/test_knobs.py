@@ -93,7 +93,7 @@ STORIES = [("run-wsgi", *s) for s in WSGI] + [("run-asgi", *s) for s in ASGI]
 
 @pytest.mark.parametrize(("target", "knobs", "tabs", "story"), STORIES)
 def test_what_to_watch(target, knobs, tabs, story):
-    """The words alone; that they are true, test_post.py and test_workers.py show."""
+    """The words alone; that they are true, test_post.py and test_servers.py show."""
     environment = {"PYTHONPATH": "tests/shared", "PORT": str(free_port())}
     environment |= {name: str(value) for name, value in knobs.items()}
     command = [sys.executable, ".preflight.py", target]
