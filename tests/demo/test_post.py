@@ -13,7 +13,7 @@ from types import SimpleNamespace
 
 import httpx
 import pytest
-from harness import COUNTDOWN, Server, browse, first, numbers, read_numbers, run
+from harness import COUNTDOWN, Server, browse_until, first, numbers, read_numbers, run
 from in_process import get, serve
 from page import SECOND, number, open_tab
 from playwright.sync_api import expect
@@ -44,35 +44,13 @@ def gunicorns(request):
 
 def watch(options, tabs, counting):
     def done(*tabs):
-        past_30_seconds = sum(len(numbers(tab)) > 32 for tab in tabs)
-        return past_30_seconds == counting or len(cuts(tabs)) == 2
+        if not options:
+            return len(cuts(tabs)) == 2
+        return sum(len(numbers(tab)) > 32 for tab in tabs) == counting
 
     with Server("run-wsgi", GUNICORN=options) as server:
         tabs = asyncio.run(browse_until(done, server.url, tabs, seconds=120))
         return SimpleNamespace(tabs=tabs, log=server.log())
-
-
-async def browse_until(done, url, tabs, seconds):
-    """Open tabs, each when the one before counts, and wait until done(*records).
-
-    Returns the records of each tab; TimeoutError after so many seconds.
-    """
-    records = [[] for _ in range(tabs)]
-    async with asyncio.timeout(seconds), asyncio.TaskGroup() as group:
-        tasks = []
-        for place, tab in enumerate(records, start=1):
-            tasks.append(group.create_task(browse(url, place, tab.append)))
-            if place < tabs:
-                await until(lambda tab=tab: numbers(tab))
-        await until(lambda: done(*records))
-        for task in tasks:
-            task.cancel()
-    return records
-
-
-async def until(condition):
-    while not condition():
-        await asyncio.sleep(0.05)
 
 
 def cuts(tabs):

@@ -13,7 +13,7 @@ import httpx
 import psutil
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from harness import run_make, signal_group, start_make
+from harness import free_port, run_make, signal_group, start_make
 from page import SECOND
 from playwright.sync_api import expect
 
@@ -37,7 +37,7 @@ def make_tabs(*arguments, environment=NO_BROWSER):
 
     Afterwards, Ctrl-C ends it within three seconds, and no process is left.
     """
-    arguments = ["tabs", f"PORT={three_ports()}", *arguments]
+    arguments = ["tabs", f"PORT={free_port(3)}", *arguments]
     process = start_make(*arguments, environment=environment)
     try:
         lines = []
@@ -58,11 +58,6 @@ def make_tabs(*arguments, environment=NO_BROWSER):
         process.kill()
     assert left == []
     assert seconds < 4  # three, and room for a busy machine
-
-
-def three_ports():
-    """The first of three ports that no other test asks for."""
-    return random.randrange(10_000, 30_000)  # below those that the system gives away
 
 
 def url(output):
@@ -140,7 +135,7 @@ def test_more_tabs_than_connections_to_one_host(window):
 
 @pytest.mark.slow
 def test_old_window_leaves_the_worker_to_the_next(context):
-    port = f"PORT={three_ports()}"
+    port = f"PORT={free_port(3)}"
     old, new = context.new_page(), context.new_page()
     with make_tabs(port) as output:
         old.goto(url(output))
@@ -194,7 +189,7 @@ def test_knobs_reach_both_servers():
 
 def test_picture(browser, tmp_path):
     picture = tmp_path / "tabs.png"
-    status, _, errors = run_make("tabs", f"PORT={three_ports()}", f"PNG={picture}")
+    status, _, errors = run_make("tabs", f"PORT={free_port(3)}", f"PNG={picture}")
     assert status == 0, errors
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert picture.stat().st_size < 150_000
@@ -249,7 +244,7 @@ def test_both_servers_by_one_make():
 
 def test_server_that_does_not_start():
     status, _, errors = run_make(
-        "tabs", f"PORT={three_ports()}", "GUNICORN_CMD_ARGS=--bogus"
+        "tabs", f"PORT={free_port(3)}", "GUNICORN_CMD_ARGS=--bogus"
     )
     assert status != 0
     assert "gunicorn: unrecognized arguments: --bogus" in errors

@@ -1,49 +1,13 @@
 """What the tests of the two modules share: both handlers, a database that counts."""
 
-import sqlite3
-import tempfile
-from pathlib import Path
-
 import pytest
 
 
-class CountedConnection(sqlite3.Connection):
-    """An SQLite connection that counts how many are open."""
-
-    opened = closed = 0
-
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        CountedConnection.opened += 1
-
-    def close(self):
-        super().close()
-        CountedConnection.closed += 1
-
-
 @pytest.fixture
-def database():
+def database(counted_connections):
     """The connections that this test opens and closes."""
-    CountedConnection.opened = CountedConnection.closed = 0
-    return CountedConnection
-
-
-@pytest.fixture(scope="session", autouse=True)
-def settings_with_database():
-    """Give the app, which has none, a database for the tests of handlers.py."""
-    from django.conf import settings
-
-    import app  # noqa: F401, configures Django
-
-    with tempfile.TemporaryDirectory() as folder:
-        settings.DATABASES = {
-            "default": {
-                "ENGINE": "django.db.backends.sqlite3",
-                "NAME": Path(folder, "db.sqlite3"),
-                "OPTIONS": {"factory": CountedConnection},
-            }
-        }
-        yield
+    counted_connections.opened = counted_connections.closed = 0
+    return counted_connections
 
 
 @pytest.fixture(params=["django", "ours"])

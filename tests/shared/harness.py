@@ -5,6 +5,7 @@ A server is started by the Makefile's own targets, as a reader would start it.
 
 import asyncio
 import os
+import random
 import re
 import signal
 import socket
@@ -28,10 +29,17 @@ RECONNECT = 3.0  # seconds; what Chromium waits before EventSource tries again
 COUNTDOWN = list(range(100, -1, -1))
 
 
-def free_port():
-    """A TCP port that nothing listens on now."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
+def free_port(number=1):
+    """The first of so many TCP ports in a row that nothing uses now.
+
+    They are below those that the system gives to clients, which a test may have open.
+    """
+    while True:
+        port = random.randrange(10_000, 30_000)
+        with suppress(OSError):
+            for offset in range(number):
+                socket.create_server(("127.0.0.1", port + offset)).close()
+            return port
 
 
 def wait_for_port(port, seconds=30):
@@ -229,6 +237,29 @@ async def browse(url, tab, record, clock=time.monotonic):
         while not await count(client, note):
             await asyncio.sleep(RECONNECT)
             note("retry")
+
+
+async def browse_until(done, url, tabs, seconds):
+    """Open tabs, each when the one before counts, and wait until done(*records).
+
+    Returns the records of each tab; TimeoutError after so many seconds.
+    """
+    records = [[] for _ in range(tabs)]
+    async with asyncio.timeout(seconds), asyncio.TaskGroup() as group:
+        tasks = []
+        for place, tab in enumerate(records, start=1):
+            tasks.append(group.create_task(browse(url, place, tab.append)))
+            if place < tabs:
+                await until(lambda tab=tab: numbers(tab))
+        await until(lambda: done(*records))
+        for task in tasks:
+            task.cancel()
+    return records
+
+
+async def until(condition):
+    while not condition():
+        await asyncio.sleep(0.05)
 
 
 def numbers(records):
