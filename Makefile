@@ -37,18 +37,19 @@ run-wsgi: $(VENV)/.demo $(GEVENT) ## gunicorn: the first tab counts and holds th
 
 run-asgi: PORT ?= 8001
 run-asgi: $(VENV)/.demo ## uvicorn: one worker, and all tabs count at once
-## HOST=0.0.0.0: for other devices, PORT=8080, WORKERS=2, COUNT=10, TICK=0.5, DEBUG=1
+## HOST=0.0.0.0: for other devices, PORT=8080, WORKERS=2, COUNT=10, TICK=0.5, DEBUG=1;
+## run-wsgi has them, too, and GUNICORN="--threads 4": further options
 	@$(PROGRAM) .preflight.py $@ --port '$(PORT)'
 	$(BIN)/uvicorn $(ASGI) --workers '$(WORKERS)' --host '$(HOST)' --port '$(PORT)' \
 	    --timeout-graceful-shutdown 1 --lifespan off
 
 tabs: $(VENV)/$(if $(PNG),.browser,.compare) $(GEVENT) ## both in one browser window: a row of tabs for each
-## TABS=3, PNG=tests/pictures/tabs.png: a picture, as in README
+## TABS=3, PNG=file: a picture; PORT, WORKERS, GUNICORN, COUNT, TICK, DEBUG
 	@$(PROGRAM) tests/programs/tabs.py
 
 compare: $(VENV)/.compare $(GEVENT) ## both side by side: who counts, who waits, in this terminal
-## TABS=3 SECONDS=45, FAST=1: five times faster, GUNICORN="--timeout 0": other
-## options for the second server, SVG=tests/pictures/compare.svg: a picture
+## TABS=3 SECONDS=45, FAST=1: a fifth of TICK and of the timeout, SVG=file: a picture,
+## GUNICORN="--timeout 0": options of the second server; WORKERS, COUNT, TICK, DEBUG
 	@$(PROGRAM) tests/programs/compare.py
 
 test: $(VENV)/.browser ## every claim of the post, on real servers
@@ -56,8 +57,8 @@ test: $(VENV)/.browser ## every claim of the post, on real servers
 	$(BIN)/python -m pytest --numprocesses 6 --dist loadfile --no-loadscope-reorder
 
 bench: $(VENV)/.bench ## what an open stream costs: ASGI, threads, gevent
-## STREAMS=100,1000: how many, TICK=1: seconds between events, JSON=tests/pictures/
-## bench.json: the raw figures, SVG=tests/pictures/bench.svg: a plot, as in README
+## STREAMS=1000,5000: how many, TICK=1: seconds between events, JSON=file: the raw
+## figures, SVG=file: a plot
 	@$(PROGRAM) tests/programs/bench.py
 
 clean: ## the folder as it was cloned
