@@ -1,4 +1,4 @@
-"""gunicorn's server hooks, which have no command line option.
+"""What no command line option of gunicorn's can do: two hooks, and a patch for macOS.
 
 Browsers open spare connections in advance. A sync worker that accepts one waits 30
 seconds for a request and serves nobody, so silent connections must not reach it.

@@ -5,7 +5,6 @@ seconds. COUNT and TICK are the ones that app.py reads from the environment.
 """
 
 import math
-import os
 import shlex
 import socket
 import sys
@@ -16,7 +15,12 @@ from knobs import Knobs, number, switch, whole
 
 MOST_PLAIN_TABS = 6  # a browser opens no more connections to one host
 EVERYBODY = ("0.0.0.0", "::")
-UNLIMITED = ("gevent", "eventlet")  # one worker, and many streams
+MANY = 40  # streams, more than anybody opens tabs
+AT_ONCE = {  # the streams that a worker of gunicorn's serves, by its class
+    "sync": lambda config: 1,
+    "gthread": lambda config: config.threads,
+    "gevent": lambda config: config.worker_connections,
+}
 
 
 def read(target):
@@ -29,7 +33,8 @@ def read(target):
     knobs.add("TICK", number(0))
     knobs.add("DEBUG", switch)
     if target == "run-wsgi":
-        knobs.add("GUNICORN")
+        knobs.add("GUNICORN", shlex.split)
+        knobs.add("GUNICORN_CMD_ARGS", shlex.split)
     return knobs.read()
 
 
@@ -65,15 +70,15 @@ def own_address():
 
 
 def gunicorn_config(knobs):
-    """What gunicorn itself makes of its options."""
+    """What gunicorn itself makes of its options; the last one of a kind wins."""
     config = Config()
     parser = config.parser()
     parser.error = lambda message: sys.exit(f"gunicorn: {message}")
-    given = os.environ.get("GUNICORN_CMD_ARGS", ""), knobs.gunicorn
-    for options in given:
-        for name, value in vars(parser.parse_args(shlex.split(options))).items():
-            if value is not None and name in config.settings:
-                config.set(name, value)
+    workers = ["--workers", str(knobs.workers)]
+    options = [*knobs.gunicorn_cmd_args, *workers, *knobs.gunicorn]
+    for name, value in vars(parser.parse_args(options)).items():
+        if value is not None and name in config.settings:
+            config.set(name, value)
     return config
 
 
@@ -81,15 +86,15 @@ def watch_wsgi(knobs):
     """Return how many tabs to open, and what will happen in them."""
     config = gunicorn_config(knobs)
     kind = config.worker_class_str
-    if kind in UNLIMITED:
-        return 3, "all of them count at once, and none is cut"
-    if kind not in ("sync", "gthread"):
+    if kind not in AT_ONCE:
         return 3, f"what a worker of the class {kind} makes of them"
-    streams = knobs.workers * (config.threads if kind == "gthread" else 1)
+    streams = config.workers * AT_ONCE[kind](config)
+    if streams >= MANY:
+        return 3, "all of them count at once, and none is cut"
     counting = "one tab counts" if streams == 1 else f"up to {streams} tabs count"
     left = knobs.count - config.timeout / knobs.tick if knobs.tick else -math.inf
     if kind == "sync" and config.timeout and left > 0:
-        then = f"at about {left:.0f} a stream is cut, and the next tab has its turn"
+        then = f"at about {left:.0f} a stream is cut, and another tab has its turn"
     else:
         then = "they have their turn when a countdown has ended"
     return max(3, streams + 1), f"{counting}, the others stay blank; {then}"

@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV = .venv
 BIN = $(VENV)/bin
-# Every other knob may stand before make, too. Shells have variables of these names.
+# These two must stand behind make: some shells have variables of the same names.
 HOST = 127.0.0.1
 SECONDS =
 WORKERS ?= 1
@@ -29,25 +29,25 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1|/p; s/^## /|/p' Makefile | \
 	    while IFS='|' read -r target text; do printf '%-16s %s\n' "$$target" "$$text"; done
 
-run-wsgi: PORT ?= 8000
+run-wsgi: OWN_PORT = $(or $(PORT),8000)
 run-wsgi: $(VENV)/.demo $(GEVENT) ## gunicorn: the first tab counts and holds the worker, the others wait
-	@$(PROGRAM) .preflight.py $@ --port '$(PORT)'
+## GUNICORN="--threads 4": further options, and what run-asgi takes
+	@$(PROGRAM) .preflight.py $@ --port '$(OWN_PORT)'
 	$(BIN)/gunicorn app:wsgi_application --workers '$(WORKERS)' --bind '$(BIND)' \
 	    --graceful-timeout 1 --no-control-socket --config .gunicorn.py $(GUNICORN)
 
-run-asgi: PORT ?= 8001
+run-asgi: OWN_PORT = $(or $(PORT),8001)
 run-asgi: $(VENV)/.demo ## uvicorn: one worker, and all tabs count at once
-## HOST=0.0.0.0: for other devices, PORT=8080, WORKERS=2, COUNT=10, TICK=0.5, DEBUG=1;
-## run-wsgi has them, too, and GUNICORN="--threads 4": further options
-	@$(PROGRAM) .preflight.py $@ --port '$(PORT)'
-	$(BIN)/uvicorn $(ASGI) --workers '$(WORKERS)' --host '$(HOST)' --port '$(PORT)' \
+## HOST=0.0.0.0: for other devices, PORT=8080, WORKERS=2, COUNT=10, TICK=0.5, DEBUG=1
+	@$(PROGRAM) .preflight.py $@ --port '$(OWN_PORT)'
+	$(BIN)/uvicorn $(ASGI) --workers '$(WORKERS)' --host '$(HOST)' --port '$(OWN_PORT)' \
 	    --timeout-graceful-shutdown 1 --lifespan off
 
 tabs: $(VENV)/$(if $(PNG),.browser,.compare) $(GEVENT) ## both in one browser window: a row of tabs for each
 ## TABS=3, PNG=file: a picture; PORT, WORKERS, GUNICORN, COUNT, TICK, DEBUG
 	@$(PROGRAM) tests/programs/tabs.py
 
-compare: $(VENV)/.compare $(GEVENT) ## both side by side: who counts, who waits, in this terminal
+compare: $(VENV)/.compare $(GEVENT) ## three servers side by side: who counts, who waits, in this terminal
 ## TABS=3 SECONDS=45, FAST=1: a fifth of TICK and of the timeout, SVG=file: a picture,
 ## GUNICORN="--timeout 0": options of the second server; WORKERS, COUNT, TICK, DEBUG
 	@$(PROGRAM) tests/programs/compare.py
@@ -61,11 +61,11 @@ bench: $(VENV)/.bench ## what an open stream costs: ASGI, threads, gevent
 ## figures, SVG=file: a plot
 	@$(PROGRAM) tests/programs/bench.py
 
-clean: ## the folder as it was cloned
+clean: ## delete what was installed and cached
 	rm -rf .venv* .ruff_cache .pytest_cache __pycache__ tests/__pycache__ tests/*/__pycache__
 
 # gunicorn takes an IPv6 address in brackets, uvicorn without.
-BIND = $(if $(findstring :,$(HOST)),[$(HOST)],$(HOST)):$(PORT)
+BIND = $(if $(findstring :,$(HOST)),[$(HOST)],$(HOST)):$(OWN_PORT)
 
 # The stamps are written last, so an interrupted install is not taken for a finished one.
 $(VENV)/.demo: requirements.txt $(STALE)

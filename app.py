@@ -4,7 +4,7 @@
     make run-asgi    uvicorn:  one worker serves all the streams at once
 
 Environment: COUNT, the first number (100); TICK, seconds between events (1);
-DEBUG=1, Django's debug pages. `python app.py` takes management commands.
+DEBUG=1, Django's debug pages. Management commands: .venv/bin/python app.py
 """
 
 import asyncio
@@ -52,7 +52,7 @@ def event(i):
 def countdown():
     for i in range(COUNT, -1, -1):
         yield event(i)
-        time.sleep(TICK)  # the worker sleeps, too
+        time.sleep(TICK)  # the whole worker sleeps
 
 
 # "async def" with "yield" is an async generator. The "a" in front of its name
@@ -60,14 +60,15 @@ def countdown():
 async def acountdown():
     for i in range(COUNT, -1, -1):
         yield event(i)
-        await asyncio.sleep(TICK)  # the worker serves others
+        await asyncio.sleep(TICK)  # only this stream sleeps
 
 
 def sse(request):
     return StreamingHttpResponse(countdown(), headers=HEADERS)
 
 
-# Django's own response would do, too: responses.py says what this one adds.
+# Django's own response would do, too. This one refuses a sync generator, and
+# needs no thread.
 async def asse(request):
     return AsyncStreamingHttpResponse(acountdown(), headers=HEADERS)
 
@@ -80,8 +81,9 @@ async def aindex(request):
     return HttpResponse(page("ASGI"))
 
 
-# The post has a module for each interface; this one is both. WSGI takes its
-# URLs from ROOT_URLCONF, ASGI from request.urlconf (a tuple: it is hashed).
+# The post has two modules with urlpatterns of their own. This one has both:
+# WSGI requests use urlpatterns, ASGI requests async_urlpatterns (a tuple,
+# since Django keeps it as a dictionary's key).
 urlpatterns = [path("", index), path("sse/", sse)]
 async_urlpatterns = (path("", aindex), path("sse/", asse))
 
@@ -92,7 +94,7 @@ class AsyncRequest(ASGIRequest):
 
 wsgi_application = get_wsgi_application()
 
-# Django's own handler would do, too, but holds a thread for each stream.
+# Django's own handler would do, too, but each stream would hold a thread.
 asgi_application = get_asgi_application()
 asgi_application.request_class = AsyncRequest
 

@@ -37,6 +37,11 @@ BAD = [
     ("bench", "TICK=0", "must be a number from 0.02 to 60"),
     ("bench", "JSON=/no/such/folder/figures.json", FILE),
     ("bench", "WORKERS=2", "make bench has no use for WORKERS"),
+    (
+        "compare",
+        "GUNICORN_CMD_ARGS=-k x",
+        "make compare has no use for GUNICORN_CMD_ARGS",
+    ),
     ("test", "COUNT=10", "make test has no use for COUNT"),
 ]
 
@@ -48,10 +53,11 @@ def test_bad_knob_is_one_line_and_nothing_starts(target, knob, message):
     assert (output, errors) == ("", [f"{knob}: {message}"])
 
 
-def test_knob_may_stand_before_make_as_well_as_behind():
-    for arguments, environment in ((["FAST=2"], {}), ([], {"FAST": "2"})):
-        status, _, errors = run_make("compare", *arguments, environment=environment)
-        assert (status, errors) == (2, ["FAST=2: must be 1, or 0 for off"])
+@pytest.mark.parametrize(("target", "knob"), [("compare", "FAST"), ("tabs", "PORT")])
+def test_knob_may_stand_before_make_as_well_as_behind(target, knob):
+    for arguments, environment in (([f"{knob}=x"], {}), ([], {knob: "x"})):
+        status, _, errors = run_make(target, *arguments, environment=environment)
+        assert (status, errors[0][:14]) == (2, f"{knob}=x: must be"[:14])
 
 
 def test_names_of_shell_variables_count_behind_make_alone():
@@ -82,6 +88,7 @@ WSGI = [
     ({"GUNICORN": "--timeout 0"}, "3 tabs", "one tab counts, .*; they have their turn"),
     ({"GUNICORN": "--threads 4"}, "5 tabs", "up to 4 tabs count, .*; they have"),
     ({"GUNICORN_CMD_ARGS": "-k gevent"}, "3 tabs", "all of them count at once, and no"),
+    ({"GUNICORN": "--workers 4"}, "5 tabs", "up to 4 tabs count, .* at about 70"),
     ({"GUNICORN": "--threads 9"}, "10 tabs, by the link on the page", "up to 9 tabs"),
 ]
 ASGI = [

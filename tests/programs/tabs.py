@@ -37,6 +37,7 @@ def read_knobs():
     knobs.add("PORT", whole(1, LAST_PORT), "8000")
     knobs.add("WORKERS", whole(1))
     knobs.add("GUNICORN")
+    knobs.add("GUNICORN_CMD_ARGS")
     knobs.add("COUNT", whole(0))
     knobs.add("TICK", number(0))
     knobs.add("DEBUG", switch)
@@ -60,7 +61,7 @@ def make_halves(knobs):
     """Return both halves, not yet started."""
     both = {name: vars(knobs)[name.lower()] for name in ("WORKERS", "COUNT", "TICK")}
     both["DEBUG"] = int(knobs.debug)
-    options = {"GUNICORN_CMD_ARGS": os.environ.get("GUNICORN_CMD_ARGS", "")}
+    options = {"GUNICORN_CMD_ARGS": knobs.gunicorn_cmd_args}
     options["GUNICORN"] = knobs.gunicorn
     workers = f"--workers {knobs.workers}"
     gunicorn = " ".join(["gunicorn", workers, *options.values()])

@@ -198,7 +198,7 @@ def signal_group(process, number):
 
 def clean_environment():
     """This process's environment without what would reach into the server."""
-    outer = {*KNOBS, "GUNICORN_CMD_ARGS", "WEB_CONCURRENCY", "PYTHONPATH"}
+    outer = {*KNOBS, "WEB_CONCURRENCY", "PYTHONPATH"}
     outer |= {"MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES"}
     return {name: value for name, value in os.environ.items() if name not in outer}
 

@@ -19,6 +19,7 @@ KNOBS = {
     "PORT": "",
     "WORKERS": "1",
     "GUNICORN": "",
+    "GUNICORN_CMD_ARGS": "",  # gunicorn's own
     "TABS": "3",
     "SECONDS": "",
     "FAST": "",
