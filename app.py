@@ -123,7 +123,8 @@ class AsyncRequest(ASGIRequest):
 
 wsgi_application = get_wsgi_application()
 # Django's own handler would do, too, but holds a thread for each stream.
-asgi_application = get_asgi_application(request_class=AsyncRequest)
+asgi_application = get_asgi_application()
+asgi_application.request_class = AsyncRequest
 
 
 # The page that both halves send; there is nothing async from here on.

@@ -1,6 +1,8 @@
 """A StreamingHttpResponse for async generators alone."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
 
 from django.http import StreamingHttpResponse
 
@@ -25,7 +27,7 @@ class AsyncStreamingHttpResponse(StreamingHttpResponse):
             raise TypeError(f"{what}: use an async generator (async def, yield)")
         super()._set_streaming_content(value)
         # Middleware may wrap the content and set it again: the last one is outermost.
-        self.layers = (self._iterator, *getattr(self, "layers", ()))
+        self.layers = (*getattr(self, "layers", ()), self._iterator)
 
     def __iter__(self) -> Iterator[bytes]:
         raise TypeError(f"{type(self).__name__} needs ASGI: serve it with uvicorn")
@@ -39,10 +41,21 @@ class AsyncStreamingHttpResponse(StreamingHttpResponse):
 
     async def aclose(self) -> None:
         """Close the content, and what middleware has wrapped; the handler does so."""
-        for layer in self.layers:
-            in_use = getattr(layer, "ag_running", False)  # its reader will end it
-            if hasattr(layer, "aclose") and not in_use:
-                await layer.aclose()
+        async with AsyncExitStack() as stack:
+            for layer in self.layers:
+                stack.push_async_callback(close_layer, layer)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+
+async def close_layer(layer):
+    in_use = getattr(layer, "ag_running", False)  # its reader will end it
+    if hasattr(layer, "aclose") and not in_use:
+        try:
+            await layer.aclose()
+        except asyncio.CancelledError:
+            if asyncio.current_task().cancelling():
+                raise
 
 
 async def nothing() -> AsyncIterator[bytes]:
