@@ -5,13 +5,13 @@ Django's own (5.2 to 6.1) runs its receivers of request_started in a thread per 
 - request signals and response.close() run on the event loop, as long as sync code has
   used no thread and only Django's own code would run;
 - if response.needs_thread is False, the request's thread ends before the first part,
-  unless something runs in it, has a transaction open there, or shares it from outside;
+  unless code outside shares it, a call still runs in it, or a transaction is open there;
 - an event stream that the server cancels gets its last message, and no CancelledError;
-- a response is closed, and request_finished sent, even after an error or a cancel;
-- the rest is Django 6.1's, on 5.2, too: context variables that a view sets leave it.
-
-Why so long? To end the thread after the view takes 28 lines, but also 528 us to open a
-stream, not 152, 751 to close it, not 49, and 1,003 threads when 1,000 clients leave.
+- a response is closed, and request_finished sent, even after an error or a cancel: in a
+  thread that is in use when its turn comes, without the handler's waiting for it;
+- all else is as in Django 6.1, under 5.2, too: context variables leave the view.
+Why not 28 lines that end the thread after the view? Opening a stream would take 528 us,
+not 152, closing it 751, not 49, and 1,000 clients that leave at once 1,003 threads.
 """
 
 import asyncio
@@ -19,12 +19,13 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import closing, suppress
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from tempfile import SpooledTemporaryFile
 from types import MethodType
 
 import django
-from asgiref import sync
+from asgiref.sync import AsyncToSync, SyncToAsync, ThreadSensitiveContext
+from asgiref.sync import markcoroutinefunction, sync_to_async
 from django.core.cache import caches, close_caches
 from django.core.exceptions import RequestAborted
 from django.core.handlers import asgi, base
@@ -33,12 +34,13 @@ from django.db import close_old_connections, connections, reset_queries
 from django.http.response import HttpResponseBase
 from django.urls import set_script_prefix
 
-DJANGOS_OWN = (reset_queries, close_old_connections, close_caches, base.reset_urlconf)
+RECEIVERS = (reset_queries, close_old_connections, close_caches, base.reset_urlconf)
+DJANGOS_OWN = {id(receiver) for receiver in RECEIVERS}
 
 # Where asgiref looks for the thread of sync code, in this order; nothing public tells.
-waiting_thread = sync.AsyncToSync.executors  # .current: a thread waits for this code
-thread_context = sync.SyncToAsync.thread_sensitive_context
-thread_of_context = sync.SyncToAsync.context_to_thread_executor
+waiting_thread = AsyncToSync.executors  # .current: one that waits for this async code
+thread_context = SyncToAsync.thread_sensitive_context
+thread_of_context = SyncToAsync.context_to_thread_executor
 
 own_thread: ContextVar["RequestThread"] = ContextVar("own_thread")
 
@@ -55,18 +57,21 @@ class ASGIHandler(asgi.ASGIHandler):
     async def __call__(self, scope: dict, receive: Callable, send: Callable) -> None:
         """Give the request a thread of its own, unless it is served inside another's."""
         outer = thread_context.get(None) or getattr(waiting_thread, "current", None)
-        async with sync.ThreadSensitiveContext() as context:
+        async with ThreadSensitiveContext() as context:
             thread = RequestThread()
             token = own_thread.set(thread)
             if not outer:
                 thread_of_context[context] = thread
             try:
                 await super().__call__(scope, receive, send)
+            except Exception:
+                if not outer:
+                    await asyncio.sleep(0)  # raises a cancel, as the end of a thread does
+                raise
             finally:
                 own_thread.reset(token)
                 if not (outer or thread.pool):
                     del thread_of_context[context]
-                    await asyncio.sleep(0)
 
     async def handle(self, scope: dict, receive: Callable, send: Callable) -> None:
         """Serve one request, in the server's task and context."""
@@ -77,15 +82,16 @@ class ASGIHandler(asgi.ASGIHandler):
             return
         with closing(body_file):
             set_script_prefix(asgi.get_script_prefix(scope))
-            if thread_in_use() or has_other_receivers(request_started):
-                await request_started.asend(sender=self.__class__, scope=scope)
-            else:
+            if only_django_receives(request_started):
                 request_started.send(sender=self.__class__, scope=scope)
+            else:
+                await request_started.asend(sender=self.__class__, scope=scope)
             request, error_response = self.create_request(scope, body_file)
             if request is None:
                 body_file.close()
+            closer = Closer(self.__class__, request, error_response)
             try:
-                await self.respond(request, error_response, receive, send)
+                await self.respond(closer, receive, send)
             except asyncio.CancelledError:
                 task = asyncio.current_task()
                 # A cut download must look cut; an event stream may end after any event.
@@ -94,28 +100,27 @@ class ASGIHandler(asgi.ASGIHandler):
                 with suppress(OSError):  # the client has gone, too
                     await send({"type": "http.response.body"})
                 task.uncancel()
-                own_thread.get().end()  # or Django waits for it, and is cancelled there
+                # Django would wait for the thread; uvicorn cancels whoever still waits.
+                own_thread.get().shutdown(wait=False)
 
-    async def respond(self, request, response, receive, send):
+    async def respond(self, closer, receive, send):
         """Send the view's response, or the error response, and close it."""
         outer = getattr(waiting_thread, "current", None)
-        closer = Closer(self.__class__, request, response)
         try:
-            if request is None:
-                await self.send_response(response, send)
+            if closer.request is None:
+                await self.send_response(closer.response, send)
             else:
                 await self.run_view(closer, receive, send)
             await closer.aclose()
         except BaseException as error:
-            waiting_thread.current = outer  # a cancelled bridge leaves a dead one here
-            closer.after_error = True
             try:
-                await closer.aclose()
+                await closer.aclose_after_error(outer)
             finally:
-                raise error  # rather than one of aclose()
+                raise error  # rather than one of closing
 
     async def run_view(self, closer, receive, send):
         """Run the view and send its response; stop both when the client has gone."""
+        error = None
         try:
             async with asyncio.TaskGroup() as group:
                 listener = group.create_task(self.listen_for_disconnect(receive))
@@ -125,20 +130,15 @@ class ASGIHandler(asgi.ASGIHandler):
                 await self.send_response(closer.response, send)
                 listener.cancel()
         except BaseExceptionGroup as errors:
-            await raise_caught_cancel()
-            _, others = errors.split(RequestAborted)  # the client has gone: no error
-            if others:
-                raise others.exceptions[0] if len(others.exceptions) == 1 else others
-        else:
-            await raise_caught_cancel()
-
-
-async def raise_caught_cancel():
-    task = asyncio.current_task()
-    if task.cancelling() and sys.version_info >= (3, 13):
-        task.uncancel()
-        task.cancel()
-        await asyncio.sleep(0)
+            _, error = errors.split(RequestAborted)  # the client has gone: no error
+        if error:
+            raise error.exceptions[0] if len(error.exceptions) == 1 else error
+        task = asyncio.current_task()
+        if task.cancelling() and sys.version_info >= (3, 13):
+            # The view or generator has caught a cancel, which the server still waits
+            # for: the next await raises it, as after a TaskGroup that had to cancel.
+            task.uncancel()
+            task.cancel()
 
 
 class RequestThread(Executor):
@@ -147,49 +147,44 @@ class RequestThread(Executor):
     pool = last_call = None
     in_transaction = False
 
-    def submit(self, function, /, *args, **kwargs):
+    def submit(self, function, /, *args):
         self.pool = self.pool or ThreadPoolExecutor(max_workers=1)
-        self.last_call = self.pool.submit(self.run, function, args, kwargs)
+        self.last_call = self.pool.submit(self.run, function, *args)
         return self.last_call
 
-    def run(self, function, args, kwargs):
+    def run(self, function, *args):
         try:
-            return function(*args, **kwargs)
+            return function(*args)
         finally:
-            opened = connections.all(initialized_only=True)
-            self.in_transaction = any(c.connection and not c.autocommit for c in opened)
-
-    def shutdown(self, wait=True, *, cancel_futures=False):
-        self.pool.shutdown(wait)
+            used = connections.all(initialized_only=True)
+            self.in_transaction = any(c.connection and not c.autocommit for c in used)
 
     def end_if_idle(self):
         if self.pool and self.last_call.done() and not self.in_transaction:
             self.submit(connections.close_all)
-            self.end()
-
-    def end(self):
-        if self.pool:
             self.shutdown(wait=False)
+
+    def shutdown(self, wait=True):
+        if self.pool:
+            self.pool.shutdown(wait)
             self.pool = None
 
 
-def thread_in_use():
-    """Tell whether sync code has a thread by now, be it another's or the request's."""
+def executor_in_use():
+    """Return what runs the sync code of this context, if it has a thread by now."""
     context = thread_context.get(None)
     executor = thread_of_context.get(context) if context else None
-    if isinstance(executor, RequestThread):
-        executor = executor.pool
-    return bool(executor or getattr(waiting_thread, "current", None))
+    return getattr(executor, "pool", executor)
 
 
-def has_other_receivers(signal):
-    """Tell whether a receiver is connected that is none of Django's own."""
-    own = {id(receiver) for receiver in DJANGOS_OWN}
-    return any(key[0] not in own for key, *_ in signal.receivers)
+def only_django_receives(signal):
+    """Tell whether sync code has no thread yet, and all receivers are Django's own."""
+    in_use = getattr(waiting_thread, "current", None) or executor_in_use()
+    return not in_use and all(key[0] in DJANGOS_OWN for key, *_ in signal.receivers)
 
 
 class Closer:
-    """Closes a response, or sends request_finished without one: once."""
+    """Closes a response, or sends request_finished if there is none: once."""
 
     begun = after_error = False
 
@@ -197,41 +192,49 @@ class Closer:
         self.sender, self.request, self.response = sender, request, response
 
     async def aclose(self):
-        if self.begun:
-            return
-        if self.response is None:
+        if self.is_djangos_own():
+            self.close()
+            await asyncio.sleep(0)  # Python begins to close what closed generators read
+            await asyncio.sleep(0)
+        elif self.response is None:
             self.begun = True
             await request_finished.asend(sender=self.sender)
-        elif not thread_in_use() and self.is_djangos_own():
+        else:
+            await sync_to_async(self.close)()
+
+    async def aclose_after_error(self, outer):
+        self.after_error = True
+        if executor := outer or executor_in_use():
+            executor.submit(copy_context().run, self.close)
+        elif self.is_djangos_own():
             self.close()
         else:
-            try:
-                await sync.sync_to_async(self.close)()
-            except asyncio.CancelledError:
-                await self.aclose()  # unless it has begun
-                raise
+            await sync_to_async(self.close)()
 
     def close(self):
-        if self.begun:
-            return
-        self.begun = True
-        try:
-            self.response.close()
-        finally:
-            if self.after_error and not self.response.closed:
-                request_finished.send(sender=self.sender)
+        if not self.begun:
+            self.begun = True
+            try:
+                if self.response is not None:
+                    self.response.close()
+            finally:
+                closed = self.response is not None and self.response.closed
+                if self.response is None or self.after_error and not closed:
+                    request_finished.send(sender=self.sender)
 
     def is_djangos_own(self):
+        """Tell whether sync code has no thread yet, and only Django's would run."""
         request, response = self.request, self.response
-        body = request and request._stream
+        if not only_django_receives(request_finished) or caches.all(True):
+            return False
+        if response is None or request is None:
+            return response is None
+        closers, body_file = response._resource_closers, request._stream
         return (
-            request is not None
-            and not has_other_receivers(request_finished)
-            and response.close == MethodType(HttpResponseBase.close, response)
-            and response._resource_closers == [MethodType(asgi.ASGIRequest.close, request)]
-            and body.close == MethodType(SpooledTemporaryFile.close, body)
+            response.close == MethodType(HttpResponseBase.close, response)
+            and closers == [MethodType(asgi.ASGIRequest.close, request)]
+            and body_file.close == MethodType(SpooledTemporaryFile.close, body_file)
             and request.content_type != "multipart/form-data"  # uploads have a close()
-            and not caches.all(initialized_only=True)  # close_caches() closes them
         )
 
 
@@ -241,14 +244,15 @@ class Send:
     def __init__(self, send):
         self.send, self.is_open = send, False
 
-    @sync.markcoroutinefunction
+    @markcoroutinefunction  # which returns a coroutine, but none more for each part
     def __call__(self, message):
-        if message.get("more_body"):
-            return self.send(message)
-        return self.start_or_end(message)
+        if message["type"] == "http.response.start":
+            return self.start(message)
+        self.is_open = self.is_open and message.get("more_body", False)
+        return self.send(message)
 
-    async def start_or_end(self, message):
+    async def start(self, message):
         await self.send(message)
-        headers = {name.lower(): value for name, value in message.get("headers", ())}
-        kind = headers.get(b"content-type", b"").lower()
+        headers = {name.lower(): value.lower() for name, value in message["headers"]}
+        kind = headers.get(b"content-type", b"")
         self.is_open = kind.startswith(b"text/event-stream")

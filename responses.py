@@ -44,8 +44,6 @@ class AsyncStreamingHttpResponse(StreamingHttpResponse):
         async with AsyncExitStack() as stack:
             for layer in self.layers:
                 stack.push_async_callback(close_layer, layer)
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
 
 
 async def close_layer(layer):
