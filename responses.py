@@ -12,12 +12,13 @@ class AsyncStreamingHttpResponse(StreamingHttpResponse):
 
     Raises TypeError for a sync iterable and over WSGI, where Django's own (since 4.2)
     collects everything before it sends anything. Under handlers.ASGIHandler the thread
-    of the request ends, its connections closed, before the first part: what a sync
-    middleware or view left there (a tenant, a thread-local, an open transaction) is not
-    there in the generator. Sync code that the generator calls gets a new thread.
+    of the request ends before the first part; that module tells when it does not. What
+    sync code left there (a tenant, a thread-local, a connection) the generator does not
+    see, nor do resource closers and receivers of request_finished: theirs is a new one.
     """
 
     needs_thread = False  # True, set in a subclass or a response, keeps the thread
+    charset: str
 
     def _set_streaming_content(self, value):
         if value == []:  # from Django's test client, for HEAD and for a 204
@@ -40,19 +41,20 @@ class AsyncStreamingHttpResponse(StreamingHttpResponse):
         return self.make_bytes(await anext(self._iterator))
 
     async def aclose(self) -> None:
-        """Close the content, and what middleware has wrapped; the handler does so."""
+        """Close all layers, the outermost first; the handler does so."""
         async with AsyncExitStack() as stack:
             for layer in self.layers:
                 stack.push_async_callback(close_layer, layer)
 
 
 async def close_layer(layer):
-    in_use = getattr(layer, "ag_running", False)  # its reader will end it
-    if hasattr(layer, "aclose") and not in_use:
+    # One that another task is reading, as a heartbeat's does, cannot be closed, and
+    # need not: the middleware that has started the task cancels it.
+    if hasattr(layer, "aclose") and not getattr(layer, "ag_running", False):
         try:
             await layer.aclose()
         except asyncio.CancelledError:
-            if asyncio.current_task().cancelling():
+            if asyncio.current_task().cancelling():  # else it is the generator's own
                 raise
 
 
