@@ -40,6 +40,7 @@ DJANGOS_OWN = {id(receiver) for receiver in OWN}  # as Django's signals know the
 waiting_thread = sync.AsyncToSync.executors  # .current: one that waits for this code
 thread_context = sync.SyncToAsync.thread_sensitive_context
 thread_of_context = sync.SyncToAsync.context_to_thread_executor
+restore_context = sync._restore_context  # makes asgiref's Locals the thread's
 
 request_thread: ContextVar["RequestThread"] = ContextVar("request_thread")
 
@@ -127,15 +128,19 @@ class ASGIHandler(asgi.ASGIHandler):
             _, error = errors.split(RequestAborted)  # the client has gone: no error
         if error:
             raise error.exceptions[0] if len(error.exceptions) == 1 else error
-        if cancelling() and sys.version_info >= (3, 13):
-            # The view or generator has caught a cancel, for which the server waits: the
-            # next await raises it, as Python sees to it after a TaskGroup with errors.
-            asyncio.current_task().uncancel()
-            asyncio.current_task().cancel()
+        if sys.version_info >= (3, 13):
+            cancel_again()  # what the view or generator has caught: as TaskGroup does
 
 
 def cancelling():
     return asyncio.current_task().cancelling()
+
+
+def cancel_again():
+    """Let the next await raise a cancel that has been caught."""
+    if cancelling():
+        asyncio.current_task().uncancel()
+        asyncio.current_task().cancel()
 
 
 class RequestThread(Executor):
@@ -203,12 +208,21 @@ class Closer:
         self.after_error = True
         if executor := outer or executor_in_use():
             # Not sync_to_async(): a cancel takes its calls out of the queue, and may
-            # leave it an executor that has ended. Django waits for the thread's end.
-            executor.submit(copy_context().run, self.close)
+            # leave it an executor that has ended.
+            context = copy_context()
+            closing = executor.submit(context.run, self.close_in_context, context)
+            try:
+                await asyncio.shield(asyncio.wrap_future(closing))
+            except asyncio.CancelledError:
+                cancel_again()  # Django's wait for the thread
         elif self.is_djangos_own():
             self.close()
         else:
             await sync.sync_to_async(self.close)()
+
+    def close_in_context(self, context):
+        restore_context(context)
+        self.close()
 
     def close(self):
         if self.begun:
