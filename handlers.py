@@ -122,7 +122,7 @@ class ASGIHandler(asgi.ASGIHandler):
             elif response is None:
                 await request_finished.asend(sender=self.__class__)
             elif error:  # the next cancel must not take it out of the thread's queue
-                await asyncio.shield(sync.sync_to_async(response.close)())
+                await asyncio.shield(sync.sync_to_async(close_at_last)(response))
             else:
                 await sync.sync_to_async(response.close)()
         finally:
@@ -181,6 +181,15 @@ def closes_here(request, response):
         and request.content_type != "multipart/form-data"  # uploads have a close()
         and not caches.all(initialized_only=True)  # close_caches() closes them
     )
+
+
+def close_at_last(response):
+    """Close it, and send request_finished even if that is cancelled by a closer."""
+    try:
+        response.close()
+    finally:
+        if not response.closed:
+            request_finished.send(sender=response._handler_class)
 
 
 def cancelling():
