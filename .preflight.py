@@ -86,7 +86,7 @@ def watch_wsgi(knobs):
     if kind not in ("sync", "gthread"):
         return 3, f"what a worker of the class {kind} makes of them"
     streams = knobs.workers * (config.threads if kind == "gthread" else 1)
-    counting = "one tab counts" if streams == 1 else f"{streams} tabs count"
+    counting = "one tab counts" if streams == 1 else f"up to {streams} tabs count"
     left = knobs.count - config.timeout / knobs.tick if knobs.tick else -math.inf
     if kind == "sync" and config.timeout and left > 0:
         then = f"at about {left:.0f} a stream is cut, and the next tab has its turn"

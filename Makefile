@@ -72,7 +72,7 @@ $(VENV)/.demo: requirements.txt $(STALE)
 	    $(PYTHON) -V 2>&1): Python 3.11 or later is needed: make PYTHON=python3.13 ..." >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 	    echo '$(PYTHON) has no ensurepip or no venv: apt install python3-venv' >&2; exit 1; }
-	$(if $(STALE),@echo '$(VENV) no longer fits, it is made anew.'; rm -rf $(VENV))
+	$(if $(STALE),@echo '$(VENV) does not fit any more and is made anew.'; rm -rf $(VENV))
 	@$(PYTHON) -m venv $(VENV)
 	@echo 'Installing django, gunicorn and uvicorn into $(VENV) ...'
 	@$(PIP) -r requirements.txt

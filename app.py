@@ -1,7 +1,7 @@
 """The same countdown, streamed over WSGI and over ASGI.
 
-    make run-wsgi    gunicorn: a stream holds its worker all the time
-    make run-asgi    uvicorn:  a stream frees its worker at every await
+    make run-wsgi    gunicorn: an open stream holds its worker to the end
+    make run-asgi    uvicorn:  one worker serves all the streams at once
 
 Environment: COUNT, the first number (100); TICK, seconds between events (1);
 DEBUG=1, Django's debug pages. `python app.py` takes management commands.
@@ -21,7 +21,6 @@ from django.core.wsgi import get_wsgi_application
 from django.http import HttpResponse, StreamingHttpResponse
 from django.template import Context, Engine
 from django.urls import path
-from django.views.decorators.http import require_safe
 
 from handlers import get_asgi_application
 from responses import AsyncStreamingHttpResponse
@@ -29,10 +28,15 @@ from responses import AsyncStreamingHttpResponse
 COUNT = int(os.environ.get("COUNT", "100"))
 TICK = float(os.environ.get("TICK", "1"))
 
+HEADERS = {
+    "Content-Type": "text/event-stream",
+    "Cache-Control": "no-cache",
+    "X-Accel-Buffering": "no",  # nginx: pass on each event at once
+}
+
 settings.configure(
     DEBUG=os.environ.get("DEBUG") == "1",
-    # With the dot: the page opens further tabs as tab2.localhost and so on.
-    ALLOWED_HOSTS=[".localhost", "127.0.0.1", "[::1]"],
+    ALLOWED_HOSTS=["*"],
     ROOT_URLCONF=__name__,
     SECRET_KEY=get_random_secret_key(),
     WSGI_APPLICATION=f"{__name__}.wsgi_application",  # for runserver
@@ -43,6 +47,8 @@ def event(i):
     return f"event:i\ndata: {json.dumps({'i': i})}\n\n"
 
 
+# gunicorn's sync worker serves one response at a time: as long as this one is
+# open, nobody else is served, whether the worker sleeps or not.
 def countdown():
     for i in range(COUNT, -1, -1):
         yield event(i)
@@ -57,85 +63,45 @@ async def acountdown():
         await asyncio.sleep(TICK)  # the worker serves others
 
 
-def event_stream(request, response_class, events):
-    """Answer with a stream of events, over WSGI and ASGI alike."""
-    request.get_host()  # refuses a foreign Host; CommonMiddleware is not here
-    headers = {
-        "Content-Type": "text/event-stream",
-        "Cache-Control": "no-cache",
-        "X-Accel-Buffering": "no",  # nginx: pass on each event at once
-    }
-    if request.method == "HEAD":  # no body, so no countdown
-        return HttpResponse(headers=headers)
-    return response_class(events, headers=headers)
-
-
-@require_safe
 def sse(request):
-    return event_stream(request, StreamingHttpResponse, countdown())
+    return StreamingHttpResponse(countdown(), headers=HEADERS)
 
 
-# Django's StreamingHttpResponse would do, too; see responses.py for more.
-@require_safe
+# Django's own response would do, too: responses.py says what this one adds.
 async def asse(request):
-    return event_stream(request, AsyncStreamingHttpResponse, acountdown())
+    return AsyncStreamingHttpResponse(acountdown(), headers=HEADERS)
 
 
-# Not in the post: each interface with the other's generator. Django warns and
-# collects all events before it sends one; gunicorn kills its worker meanwhile.
-@require_safe
-def swapped(request):
-    return event_stream(request, StreamingHttpResponse, acountdown())
-
-
-@require_safe
-async def aswapped(request):
-    return event_stream(request, StreamingHttpResponse, countdown())
-
-
-@require_safe
 def index(request):
-    return page(request, "WSGI")
+    return HttpResponse(page("WSGI"))
 
 
-@require_safe
 async def aindex(request):
-    return page(request, "ASGI")
+    return HttpResponse(page("ASGI"))
 
 
-urlpatterns = [
-    path("", index),
-    path("sse/", sse),
-    path("sse/swapped/", swapped),
-]
-
-async_urlpatterns = (  # a tuple: Django's cache of resolvers has to hash it
-    path("", aindex),
-    path("sse/", asse),
-    path("sse/swapped/", aswapped),
-)
+# The post has a module for each interface; this one is both. WSGI takes its
+# URLs from ROOT_URLCONF, ASGI from request.urlconf (a tuple: it is hashed).
+urlpatterns = [path("", index), path("sse/", sse)]
+async_urlpatterns = (path("", aindex), path("sse/", asse))
 
 
 class AsyncRequest(ASGIRequest):
-    # One module, two sets of URLs: this one stands in for ROOT_URLCONF.
     urlconf = async_urlpatterns
 
 
 wsgi_application = get_wsgi_application()
+
 # Django's own handler would do, too, but holds a thread for each stream.
 asgi_application = get_asgi_application()
 asgi_application.request_class = AsyncRequest
 
 
-# The page that both halves send; there is nothing async from here on.
-def page(request, interface):
-    request.get_host()  # as in event_stream()
-    values = {
-        "interface": interface,
-        "server": Path(sys.argv[0]).name,  # gunicorn, uvicorn
-        "pid": os.getpid(),
-    }
-    return HttpResponse(PAGE.render(Context(values)))
+# The page that both send; there is nothing async from here on.
+def page(interface):
+    server = Path(sys.argv[0]).name  # gunicorn, uvicorn
+    values = {"interface": interface, "server": server, "pid": os.getpid()}
+    return PAGE.render(Context(values))
 
 
 PAGE = Engine().from_string("""<!doctype html>
@@ -144,66 +110,61 @@ PAGE = Engine().from_string("""<!doctype html>
 <title>… · {{ interface }}</title>
 <link rel="icon" href="data:,">
 <style>
-  .WSGI { color: light-dark(#9a3412, #ffb27a); border-top: 1rem solid; }
-  .ASGI { color: light-dark(#0f5c63, #7fdbd5); border-top: 1rem dashed; }
-  html { color-scheme: light dark; text-align: center; --room: min(40vw, 38vh);
-    background: color-mix(in lab, currentColor 6%, Canvas); text-wrap: balance;
-    font: clamp(18px, 1.8vw, 34px)/1.4 system-ui; font-variant: tabular-nums; }
-  h1, p { margin: 2vh; } a, #now, #count { color: inherit; font-weight: bold; }
-  #count { height: var(--room); align-content: center; line-height: 1;
-    font-size: min(126vw / clamp(3, var(--length, 3), 13), var(--room)); }
-  @media (height < 32rem) { h1, p:has(a), #log { display: none; }
-    html { font-size: min(4vw, 6vh); --room: calc(92vh - 5.5rem); } }
+  .WSGI { --fill: #9a3412; color: light-dark(#9a3412, #ffb27a); }
+  .ASGI { --fill: #0f5c63; color: light-dark(#0f5c63, #7fdbd5); }
+  html { color-scheme: light dark; background: Canvas; --room: 40svh;
+    font: clamp(18px, 3.4vmin, 54px)/1.2 system-ui; text-wrap: balance; }
+  body { box-sizing: border-box; min-height: 100svh; margin: 0; display: grid;
+    place-content: center; text-align: center; border: .3rem solid; }
+  h1, p { margin: .4rem; } a { color: inherit; } #state { font-size: 1.4em; }
+  #count { font-size: min(var(--room), 126vw / max(3, var(--length)));
+    font-weight: bold; font-variant: tabular-nums; line-height: 1; }
+  .counting { background: var(--fill); border-color: #0000; color: white; }
+  .waiting { border-style: dashed; } .waiting #state { font-size: 2em; }
+  .frame { font-size: min(5vw, 8vh); --room: 54svh; }
+  .waiting #count, .frame h1, .frame #more { display: none; }
 </style>
-<h1>{{ interface }}</h1>
-<p>page sent by {{ server }}, worker pid {{ pid }}</p>
-<p id="count" role="timer">…</p>
-<p><output id="now">waiting for the worker's first event</output>
-<span id="wait"></span></p>
-<p><a id="link" href="/" target="_blank">open another tab</a><br>under a name
-of its own: browsers open only six to nine connections to one host</p>
-<p id="log"></p>
-<noscript>The countdown needs JavaScript.</noscript>
+<body class="waiting"><main><h1>{{ interface }}</h1>
+<p>{{ server }}, worker pid {{ pid }}</p>
+<p id="count" role="timer"></p>
+<p id="state" role="status">waiting for the first event</p>
+<p id="more"><a id="link" href="/" target="_blank">open another tab</a><br>
+browsers open six to nine connections to a host</p>
+<noscript>The countdown needs JavaScript.</noscript></main>
 <script>
-  const [count, now, wait, link, log] = document.querySelectorAll("body [id]");
-  const seconds = () => `${Math.round((Date.now() - since) / 1000)}s`;
-  let since = Date.now(), last, counting, again = "";
+  const count = document.getElementById("count");
+  const state = document.getElementById("state");
+  const link = document.getElementById("link");
+  const source = new EventSource("/sse/");
+  let first, last;
 
-  function show(what, news) {
+  function show(doing, what, news) {
+    document.body.className = doing;
     document.title = `${what} · {{ interface }}`;
     count.textContent = what;
     count.style.setProperty("--length", count.textContent.length);
-    if (news === now.value) return;
-    log.insertAdjacentHTML("afterbegin", `${now.value} · ${seconds()}<br>`);
-    now.value = news;
-    since = Date.now();
+    if (state.textContent !== news) state.textContent = news;  // read aloud
   }
 
-  function connect() {
-    const source = new EventSource("/sse/");
-    source.addEventListener("i", (event) => {
-      last = JSON.parse(event.data).i;
-      counting ??= `counting ${again}from ${last}`;
-      show(last, counting);
-      if (last > 0) return;
-      source.close();  // or it would start again
-      show("Blastoff!", `the stream ended after ${seconds()}`);
-    });
-    source.addEventListener("error", () => {
-      const cut = last ? `cut off at ${last} after ${seconds()}` : "no events";
-      show(cut, `${cut}, reconnecting`);
-      if (last) again = "again ";
-      counting = last = null;
-      // The browser itself retries a lost connection, but not an HTTP error.
-      if (source.readyState === source.CLOSED) setTimeout(connect, 3000);
-    });
-  }
-  connect();
-  setInterval(() => wait.textContent = counting ? "" : `· ${seconds()}`, 100);
-
+  source.addEventListener("i", (event) => {
+    last = JSON.parse(event.data).i;
+    first ??= last;
+    if (last > 0) return show("counting", last, `counting from ${first}`);
+    source.close();  // or the browser would ask for it again
+    show("ended", "Blastoff!", "the stream is closed");
+  });
+  source.addEventListener("error", () => {
+    const news = last ? `cut off at ${last}` : "no events";
+    const again = source.readyState === EventSource.CONNECTING;
+    show("waiting", "…", again ? `${news}, reconnecting` : news);
+    first = last = undefined;
+  });
+  document.documentElement.classList.toggle("frame", window !== top);
+  document.querySelector("main").ariaLabel = window.name || null;
   let tab = parseInt(location.hostname.slice(3)) || 1;  // tab7.localhost: 7
   const nextName = () => (link.hostname = `tab${++tab}.localhost`);
-  link.onclick = link.onauxclick = link.oncontextmenu = nextName;
+  if (/localhost$|^127[.]|::1/.test(location.hostname))  // not on a phone
+    link.onclick = link.onauxclick = link.oncontextmenu = nextName;
 </script>
 """)
 

@@ -17,7 +17,11 @@ def anyio_backend():
 
 
 def pytest_collection_modifyitems(items):
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    def place(item):
+        slow, late = map(item.get_closest_marker, ("slow", "late"))
+        return slow is None, item.path, late is not None
+
+    items.sort(key=place)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -4,7 +4,7 @@ import os
 
 import pytest
 from browser import launch
-from page import SECOND, Watch
+from page import RECORD_STATES, SECOND, Watch
 from playwright.sync_api import expect, sync_playwright
 
 
@@ -27,6 +27,7 @@ def browser():
 def context(browser):
     """A browser context: tabs that share connections, as those of a window do."""
     context = browser.new_context()
+    context.add_init_script(RECORD_STATES)
     yield context
     context.close()
 

@@ -1,114 +1,103 @@
-"""`make bench`: its tables, its files, its knobs, its end."""
+"""`make bench`: its table and its files, what cannot be measured, its end."""
 
 import io
 import json
 import os
 import signal
+import sys
 import time
 from xml.etree import ElementTree
 
+import bench
 import psutil
 import pytest
-from bench import CONTESTANTS, Figures, make_plans
-from bench_report import duration, heading, table
-from harness import start_make
+from bench_report import table
+from harness import run, start_make
 from knobs import KNOBS
 from rich.console import Console
 
 pytestmark = pytest.mark.slow
-NAMES = ["this project", "Django's own", "Starlette", "bare ASGI"]
-OPEN, ON_TIME, THREADS, MEMORY, OPEN_CPU, CPU, GAP, PAGE, STOP = range(9)
-NAMES += ["gunicorn sync", "gunicorn threads", "gunicorn gevent"]
 
 
 def start_bench(**variables):
     return start_make("bench", *(f"{name}={v}" for name, v in variables.items()))
 
 
-def run_bench(tmp_path, **knobs):
-    """Measure 100 streams; return the output, the figures and the plot's texts."""
+def test_every_contestant_has_its_figures_a_row_and_bars(tmp_path):
     files = {"JSON": tmp_path / "figures.json", "SVG": tmp_path / "plot.svg"}
-    bench = start_bench(STREAMS=100, TICK=0.2, **files, **knobs)
-    out, err = bench.communicate(timeout=170)
-    assert (bench.returncode, err) == (0, "")
-    assert "\x1b" not in out
-    texts = ElementTree.parse(files["SVG"]).getroot().itertext()
-    return out, json.loads(files["JSON"].read_text())["figures"], list(texts)
+    process = start_bench(STREAMS=100, TICK=0.2, **files)
+    out, err = process.communicate(timeout=170)
+    assert (process.returncode, err) == (0, "")
+    assert out.partition("100 streams")[0].endswith("This takes about 0.7 minutes.\n\n")
+    figures = json.loads(files["JSON"].read_text())["figures"]
+    assert [f["contestant"] for f in figures] == [*bench.CONTESTANTS]
+    check(*figures)
+    shown = render([bench.Figures(**f) for f in figures])
+    assert [line.rstrip() for line in out.splitlines()][3:-1] == shown
+    texts = [*ElementTree.parse(files["SVG"]).getroot().itertext()]
+    assert {*bench.CONTESTANTS} < {*texts}
+    assert texts.count("-") == 3
 
 
-def column(out, number):
-    """The values of one of the table's columns, which follow the names."""
-    lines = out.splitlines()
-    rows = [(name, x) for x in lines for name in NAMES if x.startswith(name)]
-    return [line.removeprefix(name).split()[number] for name, line in rows]
-
-
-def test_bench_shows_every_contestant(tmp_path):
-    out, figures, texts = run_bench(tmp_path)
-    assert "This takes about" in out.partition("100 streams:")[0]
-    assert column(out, OPEN) == ["100"] * 4 + ["1", "100", "100"]
-    assert column(out, ON_TIME) == column(out, OPEN)
+def check(ours, djangos, starlette, bare, sync, threads, gevent):
+    """Check the differences that no noise can hide."""
+    for f in (ours, djangos, starlette, bare, threads, gevent):
+        assert f["on_time"] > 50
+        assert f["threads"] > 100 if f in (djangos, threads) else f["threads"] < 20
+        assert min(f["event_cpu"], f["page_cpu"]) > 20e-6
     # One stream is all there is, and its worker is taken.
-    assert [column(out, cost)[4] for cost in (MEMORY, CPU, PAGE)] == ["-"] * 3
-    assert [f["contestant"] for f in figures] == NAMES
-    assert set(NAMES) <= set(texts)
-    check_costs(figures)
+    assert (sync["on_time"], sync["memory"], sync["event_cpu"]) == (1, None, None)
+    assert sync["page_cpu"] > 20e-6
 
 
-def check_costs(figures):
-    this, djangos, *_, threads, gevent = figures
-    assert this["threads"] - this["idle_threads"] <= 4
-    assert gevent["threads"] - gevent["idle_threads"] <= 4
-    assert djangos["threads"] > 100
-    assert threads["threads"] > 100
-    several = [f for f in figures if f["opened"] > 1]
-    assert all(f["event_cpu"] > 0 and f["page"] > 0 for f in several)
-    assert all(f["gap"] > f["tick"] / 2 and f["stop"] < 9 for f in figures)
-
-
-def test_table_fits_a_terminal_and_says_what_a_server_cannot_do():
-    most = (5000, 4999, 1, 5005, 25e3, 2e-3, 1e-4, 1.005, 6e-3, 7)
-    figures = [
-        Figures("gunicorn threads", 5000, 1, False, *most),
-        Figures("few", 5000, 1, False, opened=1),
-        Figures("none", 5000, 1, False),
-    ]
+def render(figures):
+    """The table's lines on a terminal of 80 columns."""
     console = Console(width=80, file=io.StringIO())
     console.print(table(figures))
-    *_, best, few, none = console.file.getvalue().splitlines()
-    full = "gunicorn threads 5,000 4,999 5,005 25.0 2,000 100 1,005 6.0 7.0"
-    rows = [full, "few 1 0 0 - - - - - no", "none 0 0 0 - - - - - -"]
-    assert [" ".join(line.split()) for line in (best, few, none)] == rows
+    return [line.rstrip() for line in console.file.getvalue().splitlines()]
 
 
-def test_heading_says_how_busy():
-    calm, busy = make_plans([1000], tick=1)
-    assert (
-        heading(calm) == "1,000 streams at the post's pace: an event a second in each"
-    )
-    assert (
-        heading(busy) == "1,000 busy streams: 8 events a second in each, 8,000 in all"
-    )
+def test_table_fits_a_terminal_and_has_dashes():
+    most = bench.Figures("gunicorn threads", 5000, 1, 4999, 10005, 1e5, 0.05, 1e-3, 0.1)
+    none = bench.Figures("none", 5000, 1)
+    title, *_, first, second = render([most, none])
+    assert title == "5,000 streams, an event every second in each; µs of CPU time"
+    row = "gunicorn threads 4,999 10,005 100.0 50,000 1,000 100,000"
+    assert " ".join(first.split()) == row
+    assert second.split() == ["none", *"------"]
 
 
-def test_default_takes_about_six_minutes():
-    plans = make_plans([int(number) for number in KNOBS["STREAMS"].split(",")], tick=1)
-    seconds = sum(plan.estimate for plan in plans) * len(CONTESTANTS)
-    assert 60 < seconds < 6.5 * 60
-    assert (duration(44), duration(301)) == ("40 seconds", "6 minutes")
+def test_server_that_does_not_start_has_a_message_and_no_figures(monkeypatch):
+    monkeypatch.setitem(bench.CONTESTANTS, "none", "run-asgi ASGI=no_such:module")
+    console = Console(file=io.StringIO())
+    assert bench.measure("none", 100, 1, console) == bench.Figures("none", 100, 1)
+    assert 'Could not import module "no_such"' in console.file.getvalue()
+
+
+def test_no_more_streams_than_open_files():
+    code = "import bench, rich; print(bench.possible([100, 900], rich.get_console()))"
+    limited = ["sh", "-c", 'ulimit -n 300; exec "$@"', "sh", sys.executable, "-c", code]
+    status, out, err = run(limited, {"PYTHONPATH": "tests/programs:tests/shared"})
+    assert (status, err) == (0, "")
+    line = "900 streams: the limit of open files (ulimit -n) allows 200"
+    assert out == f"{line}\n[100, 200]\n"
+
+
+def test_default_takes_less_than_four_minutes():
+    assert bench.estimate(bench.numbers(KNOBS["STREAMS"]), tick=1) < 4 * 60
 
 
 @pytest.mark.parametrize("command", ["make run-asgi", "uvicorn app:asgi_application"])
 def test_ctrl_c_leaves_nothing_behind(command):
-    bench = start_bench(STREAMS=10)
+    process = start_bench(STREAMS=10)
     started = []
     while not any(command in line for line in commands(started)):
-        assert bench.poll() is None
+        assert process.poll() is None
         time.sleep(0.05)
-        started = psutil.Process(bench.pid).children(recursive=True)
-    os.killpg(bench.pid, signal.SIGINT)
-    _, err = bench.communicate(timeout=30)
-    assert bench.returncode == -signal.SIGINT  # a shell calls it 130
+        started = psutil.Process(process.pid).children(recursive=True)
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == -signal.SIGINT  # a shell calls it 130
     assert "Traceback" not in err
     assert not psutil.wait_procs(started, timeout=5)[1]
 

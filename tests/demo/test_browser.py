@@ -1,24 +1,30 @@
-"""The tests of the page where no browser can be had."""
+"""The tests of the page, and the picture, where no browser can be had."""
 
+import os
 import sys
 
 import browser
 import pytest
-from harness import run
+from harness import free_port, run
 
 WITHOUT_BROWSER = """
-import browser, pytest, sys
+import browser, pytest, sys, tabs
 
 browser.installed = list
-sys.exit(pytest.main(sys.argv[1:]))
+sys.exit(pytest.main(sys.argv[1:]) if sys.argv[1:] else tabs.main())
 """
 
 
+def run_without_browser(tmp_path, *arguments, **variables):
+    command = [sys.executable, "-c", WITHOUT_BROWSER, *arguments]
+    path = os.pathsep.join(["tests/shared", "tests/programs"])
+    nothing = {"PLAYWRIGHT_BROWSERS_PATH": str(tmp_path), "PYTHONPATH": path}
+    return run(command, nothing | variables)
+
+
 def run_page_test(tmp_path, ci):
-    command = [sys.executable, "-c", WITHOUT_BROWSER, "--numprocesses=0"]
-    command += ["tests/demo/test_page.py", "-k", "title"]
-    nothing = {"PLAYWRIGHT_BROWSERS_PATH": str(tmp_path), "CI": ci}
-    return run(command, nothing | {"PYTHONPATH": "tests/shared"})
+    arguments = ["--numprocesses=0", "tests/demo/test_page.py", "-k", "title"]
+    return run_without_browser(tmp_path, *arguments, CI=ci)
 
 
 def test_page_is_skipped_with_the_reason_in_the_last_line(tmp_path):
@@ -33,6 +39,13 @@ def test_page_fails_in_ci(tmp_path):
     status, output, _ = run_page_test(tmp_path, ci="1")
     assert status == pytest.ExitCode.TESTS_FAILED
     assert "no Chromium works here" in output
+
+
+def test_picture_ends_in_one_line(tmp_path):
+    picture = {"PNG": str(tmp_path / "tabs.png"), "PORT": str(free_port())}
+    status, _, errors = run_without_browser(tmp_path, **picture)
+    assert status == 1
+    assert errors == "no Chromium works here: install Chrome or Chromium\n"
 
 
 def test_installer_that_hangs_is_ended(monkeypatch, capsys):

@@ -31,7 +31,13 @@ def test_excerpt_stands_in_its_file(name, excerpt):
 
 def test_every_code_block_is_checked():
     kinds = set(re.findall(r"^```(.+)$", README, re.MULTILINE))
-    assert kinds == {"sh", "nginx", "text", *(f"python {name}" for name, _ in EXCERPTS)}
+    assert kinds == {
+        "sh",
+        "nginx",
+        "text",
+        "diff",
+        *(f"python {name}" for name, _ in EXCERPTS),
+    }
 
 
 @pytest.mark.parametrize("link", re.findall(r"\]\((?!https:)([^)\s]+)\)", README))

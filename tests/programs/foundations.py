@@ -6,38 +6,24 @@ Each sends what app.py sends, byte for byte but for the headers' case and order,
 runs app.py's own generator.
 """
 
-import os
-from importlib.metadata import version
-
 from django.core.handlers.asgi import ASGIHandler, ASGIRequest
 from django.http import StreamingHttpResponse
-from django.template import Context
 from django.urls import path
-from django.views.decorators.http import require_safe
 from starlette.applications import Starlette
 from starlette.responses import HTMLResponse, StreamingResponse
 from starlette.routing import Route
 
-import app
-
-SERVER = {"server": f"uvicorn {version('uvicorn')}", "pid": os.getpid()}
-PAGE = app.PAGE.render(Context({"interface": "ASGI", **SERVER}))
-HEADERS = {
-    "Content-Type": "text/event-stream",
-    "Cache-Control": "no-cache",
-    "X-Accel-Buffering": "no",
-}
+from app import HEADERS, acountdown, aindex, page
 
 
-@require_safe
 async def stock_sse(request):
-    return app.event_stream(request, StreamingHttpResponse, app.acountdown())
+    return StreamingHttpResponse(acountdown(), headers=HEADERS)
 
 
 class StockRequest(ASGIRequest):
     """app.py's URLs; the stream is Django's own."""
 
-    urlconf = (path("", app.aindex), path("sse/", stock_sse))
+    urlconf = (path("", aindex), path("sse/", stock_sse))
 
 
 stock = ASGIHandler()
@@ -45,11 +31,11 @@ stock.request_class = StockRequest
 
 
 async def starlette_page(request):
-    return HTMLResponse(PAGE)
+    return HTMLResponse(page("ASGI"))
 
 
 async def starlette_sse(request):
-    return StreamingResponse(app.acountdown(), headers=HEADERS)
+    return StreamingResponse(acountdown(), headers=HEADERS)
 
 
 starlette = Starlette(
@@ -61,12 +47,12 @@ async def bare(scope, receive, send):
     """No framework at all: what a stream costs uvicorn and the generator."""
     if scope["path"] == "/sse/":
         await start(send, HEADERS)
-        async for event in app.acountdown():
+        async for event in acountdown():
             await send(body(event, more_body=True))
         await send(body(""))
     else:
         await start(send, {"Content-Type": "text/html; charset=utf-8"})
-        await send(body(PAGE))
+        await send(body(page("ASGI")))
 
 
 async def start(send, headers):

@@ -1,7 +1,4 @@
-"""Both halves in one browser window: a row of WSGI tabs above a row of ASGI tabs.
-
-make tabs [TABS=3] [PORT=8000] [PNG=picture.png]
-"""
+"""`make tabs`: a row of WSGI tabs above a row of ASGI tabs, in one browser window."""
 
 import signal
 
@@ -10,31 +7,27 @@ if __name__ == "__main__":  # Ctrl-C during the imports: nothing to stop, nothin
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
-from harness import Server, free_port
+from harness import Server, free_port, wait_for_port
 from knobs import Knobs, file, number, switch, whole
 
 HTML = Path(__file__).with_suffix(".html")
 MOST_TABS = 12
 LAST_PORT = 65_533  # ASGI has the next one, the window the one after that
-ENVIRONMENT = ("COUNT", "TICK", "DEBUG", "GUNICORN_CMD_ARGS")  # for the servers
 SCREEN = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")  # unset where no browser can open
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PICTURE_AFTER = 8  # seconds
-PICTURE = {
-    "viewport": {"width": 1280, "height": 720},
-    "device_scale_factor": 1.5,
-    "color_scheme": "dark",
-}
+PICTURE = {"device_scale_factor": 1.5, "color_scheme": "dark"}  # of 1280 x 720 points
 
 
 def read_knobs():
@@ -54,24 +47,31 @@ def read_knobs():
 class Half:
     """One of the two servers; command: what its row of tabs says above it."""
 
-    def __init__(self, name, program, port, workers, gunicorn=""):
-        given = {key: os.environ[key] for key in ENVIRONMENT if key in os.environ}
-        options = given.get("GUNICORN_CMD_ARGS", "") if program == "gunicorn" else ""
-        self.name = name
-        self.port = usable(port, name)
-        self.command = f"{program} --workers {workers} {options}"
-        if program == "gunicorn":
-            given["GUNICORN"] = gunicorn
-            options = f"{options} {gunicorn}"
-        target = f"run-{name.lower()}"
-        self.server = Server(target, PORT=self.port, WORKERS=workers, **given)
+    def __init__(self, name, port, command, variables):
+        self.name, self.command, self.port = name, command, usable(port, name)
+        self.server = Server(f"run-{name.lower()}", PORT=self.port, **variables)
+
+    def story(self):
+        """Return what will happen in the tabs, as the server's log announces it."""
+        return re.search("^Watch: (.*)", self.server.log(), re.MULTILINE)[1]
+
+
+def make_halves(knobs):
+    """Return both halves, not yet started."""
+    both = {name: vars(knobs)[name.lower()] for name in ("WORKERS", "COUNT", "TICK")}
+    both["DEBUG"] = int(knobs.debug)
+    options = {"GUNICORN_CMD_ARGS": os.environ.get("GUNICORN_CMD_ARGS", "")}
+    options["GUNICORN"] = knobs.gunicorn
+    workers = f"--workers {knobs.workers}"
+    gunicorn = " ".join(["gunicorn", workers, *options.values()])
+    return [
+        Half("WSGI", knobs.port, gunicorn, both | options),
+        Half("ASGI", knobs.port + 1, f"uvicorn {workers}", both),
+    ]
 
 
 def usable(port, name):
-    """Return the port, or a free one if it is taken.
-
-    Even if this demo holds it: a tab open there would hold the WSGI worker.
-    """
+    """Return the port, or a free one if it is taken, be it by this very demo."""
     if not taken(port):
         return port
     other = free_port()
@@ -93,17 +93,19 @@ def taken(port):
 
 
 class Window(BaseHTTPRequestHandler):
-    """Answers every request with the page that has the tabs in frames."""
-
-    def __init__(self, html, *arguments):
-        self.html = html  # first: the base class answers the request right away
-        super().__init__(*arguments)
+    """The page with the tabs, and /open, a response as long as this program runs."""
 
     def do_GET(self):
+        stays_open = self.path == "/open"
+        kind = "text/event-stream" if stays_open else "text/html; charset=utf-8"
         self.send_response(200)
-        self.send_header("Content-Type", "text/html; charset=utf-8")
+        self.send_header("Content-Type", kind)
         self.end_headers()
-        self.wfile.write(self.html.encode())
+        if stays_open:
+            with suppress(ConnectionError):
+                self.rfile.read(1)  # nothing comes: wait until the browser leaves
+        else:
+            self.wfile.write(self.server.html.encode())
 
     def log_message(self, *arguments):
         """Keep the terminal free of requests."""
@@ -113,29 +115,24 @@ def serve(knobs, halves):
     """Serve the window in a thread; return its URL."""
     rows = [{"name": h.name, "port": h.port, "command": h.command} for h in halves]
     setup = json.dumps({"tabs": knobs.tabs, "halves": rows})
-    html = HTML.read_text().replace("{{ setup }}", setup)
     port = usable(knobs.port + 2, "the window")
-    server = ThreadingHTTPServer(("127.0.0.1", port), partial(Window, html))
+    server = ThreadingHTTPServer(("127.0.0.1", port), Window)
+    server.html = HTML.read_text().replace("{{ setup }}", setup)
     Thread(target=server.serve_forever, daemon=True).start()
     return f"http://localhost:{port}/"
 
 
 def open_window(url):
     """Open the reader's browser, if there is one, and say where to look."""
-    print("Watch: all ASGI tabs count; of the WSGI tabs one, until it is cut at 70.")
     stop = "Ctrl-C ends both servers."
     if sys.platform == "linux" and not any(map(os.environ.get, SCREEN)):
         print(f"No browser here: open {url} yourself. {stop}", flush=True)
         return
     print(f"Opening {url} in your browser. {stop}", flush=True)
     # Not in this process: some browsers block, others write to the terminal.
-    subprocess.Popen(
-        [sys.executable, "-m", "webbrowser", "-n", url],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    silent = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
+    command = [sys.executable, "-m", "webbrowser", "-n", url]
+    subprocess.Popen(command, start_new_session=True, **silent)
 
 
 def take_picture(url, path):
@@ -155,10 +152,7 @@ def take_picture(url, path):
 
 def run(knobs, signals):
     """Start both servers and show them; end them when a signal has come."""
-    halves = [
-        Half("WSGI", "gunicorn", knobs.port, knobs.workers, knobs.gunicorn),
-        Half("ASGI", "uvicorn", knobs.port + 1, knobs.workers),
-    ]
+    halves = make_halves(knobs)
     print("Starting gunicorn and uvicorn ...", flush=True)
     try:
         for half in halves:
@@ -170,14 +164,8 @@ def run(knobs, signals):
         while not signals and not knobs.png and listening(halves):
             time.sleep(0.1)
     finally:
-        stop(halves)
-
-
-def stop(halves):
-    """Press Ctrl-C in both servers at the same time."""
-    with ThreadPoolExecutor() as pool:
-        for half in halves:
-            pool.submit(half.server.stop, timeout=1.5)
+        with ThreadPoolExecutor() as pool:  # Ctrl-C in both at the same time
+            pool.map(lambda half: half.server.stop(timeout=1.5), halves)
 
 
 def listening(halves):
@@ -186,11 +174,15 @@ def listening(halves):
 
 
 def show(knobs, halves):
+    """Show the window, in the reader's browser or in a picture."""
+    for half in halves:
+        wait_for_port(half.port)  # several workers listen later than uvicorn says
     url = serve(knobs, halves)
     if knobs.png:
-        take_picture(url, knobs.png)
-    else:
-        open_window(url)
+        return take_picture(url, knobs.png)
+    for half in halves:
+        print(f"Watch {half.name}: {half.story()}")
+    open_window(url)
 
 
 def main():

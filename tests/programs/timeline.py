@@ -1,12 +1,11 @@
-"""Draw what tabs have seen, from their records alone: timeline, summary, result."""
+"""Draw what tabs have seen, from their records alone: a timeline and a summary."""
 
 from bisect import bisect_right
 from dataclasses import dataclass, field
-from itertools import accumulate, chain, groupby
-from operator import attrgetter, itemgetter
+from itertools import chain, groupby
+from operator import attrgetter
 
 from harness import Record
-from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
@@ -15,14 +14,7 @@ PAGE = ("·", "dim")
 EVENT = ("╌", "yellow")
 COUNTS = ("■", "green")
 NOTHING = (" ", "")
-AFTER = {
-    "open": PAGE,
-    "page": EVENT,
-    "retry": EVENT,
-    "number": COUNTS,
-    "cut": NOTHING,
-    "blastoff": NOTHING,
-}
+AFTER = {"open": PAGE, "page": EVENT, "retry": EVENT, "number": COUNTS}
 CUT = "bold red"
 MARK = "\N{MULTIPLICATION SIGN}"
 ASCII = str.maketrans(f"·╌■{MARK}╵", ".-=x'")
@@ -33,124 +25,109 @@ STEPS = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600)
 
 @dataclass
 class Run:
-    """What the tabs of one server have seen, and what it cost the server.
-
-    timeouts: worker timeouts in the log; threads: the worker started for its streams.
-    """
+    """What each tab of one server has seen; timeouts: worker timeouts in its log."""
 
     name: str
     server: str
-    records: list[Record] = field(default_factory=list)
+    tabs: list[list[Record]] = field(default_factory=list)
     timeouts: int = 0
-    threads: int = 0
 
-    def tabs(self):
-        """The records of every tab that was opened."""
-        numbers = sorted({record.tab for record in self.records})
-        return [self.tab(number) for number in numbers]
-
-    def tab(self, number):
-        """The records of one tab."""
-        return [record for record in self.records if record.tab == number]
+    def opened(self):
+        """The records of the tabs that have been opened."""
+        return [tab for tab in self.tabs if tab]
 
 
 @dataclass(frozen=True)
 class Timeline:
     """A row per tab, grouped by server, as wide as the console; seconds is its end.
 
-    Where the console is too low, the last tabs of each server are left out.
+    height: lines at most, so that the last tabs of each server may be left out. The
+    console's own does not arrive here: rich's Screen and Group take it away.
     """
 
+    headline: Text
     runs: list[Run]
-    tabs: int
     seconds: float
     now: float
+    height: int | None = None
 
     def __rich_console__(self, console, options):
-        label = len(f"  tab {self.tabs}  ")
-        columns = max(options.max_width - label - MARGIN, 10)
-        shown = self.shown(options.height)
-        for line in self.lines(label, columns, shown):
+        for line in self.lines(options.max_width):
             if options.ascii_only:
                 line.plain = line.plain.translate(ASCII)
+            line.no_wrap, line.overflow = True, "ellipsis"
             yield line
 
-    def shown(self, height):
-        if height is None:
-            return self.tabs
-        return max(1, min(self.tabs, (height - 6) // len(self.runs) - 2))
-
-    def lines(self, label, columns, shown):
-        scale = columns / self.seconds
+    def lines(self, width):
+        tabs = max(len(run.tabs) for run in self.runs)
+        label = len(f"  tab {tabs}  ")
+        columns = max(width - label - MARGIN, 10)
+        lines = [*self.headline.split()]
+        foot = [*scale(label, columns, self.seconds), legend()]
+        room = (self.height or 1000) - len(lines) - len(foot)
+        shown = max(1, min(tabs, room // len(self.runs) - 1))
+        gap = [Text()] * (room >= len(self.runs) * (shown + 2))
         for run in self.runs:
-            hidden = f" ({self.tabs - shown} more tabs)" if shown < self.tabs else ""
-            yield Text.assemble((run.name, "bold"), f": {run.server}{hidden}")
-            for number in range(1, shown + 1):
-                row = draw_tab(run.tab(number), scale, self.now)
-                yield Text(f"  tab {number}".ljust(label)).append_text(row)
-            if run is not self.runs[-1]:
-                yield Text()
-        yield from draw_scale(label, columns, self.seconds)
-        yield legend()
+            lines += gap + self.group(run, shown, label, columns)
+        return lines + foot
+
+    def group(self, run, shown, label, columns):
+        """The server's name, and the rows of its first tabs."""
+        all_tabs = len(run.tabs)
+        some = f" ({shown} of {all_tabs} tabs)" if shown < all_tabs else ""
+        lines = [Text.assemble((run.name, "bold"), f": {run.server}{some}")]
+        for number, records in enumerate(run.tabs[:shown], start=1):
+            row = draw(records, columns / self.seconds, self.now)
+            lines.append(Text(f"  tab {number}".ljust(label)) + row)
+        return lines
 
 
-def draw_tab(records, scale, now):
+def draw(records, per_second, now):
     """One row: a glyph per column, cuts written over them, and how the tab stands."""
-    records = records[: bisect_right(records, now, key=attrgetter("at"))]
     if not records:
         return Text()
-    last = records[-1]
+    last, row = records[-1], Text()
     end = last.at if last.kind == "blastoff" else now
-    columns = range(round(end * scale))
-    cells = [glyph(records, (column + 0.5) / scale) for column in columns]
+    middles = ((column + 0.5) / per_second for column in range(round(end * per_second)))
+    for (glyph, style), same in groupby(does(records, middle) for middle in middles):
+        row.append(glyph * len(list(same)), style)
     for record in records:
         if record.kind == "cut":
-            put(cells, int(record.at * scale), f"{MARK}{record.value or ''}", CUT)
-    put(cells, len(cells) + 1, *status(last))
-    return join(cells)
+            cut = Text(f"{MARK}{record.value or ''}", CUT)
+            row = put(row, int(record.at * per_second), cut)
+    return put(row, len(row) + 1, state(last))
 
 
-def glyph(records, at):
+def does(records, at):
     """What a tab does at this moment."""
     index = bisect_right(records, at, key=attrgetter("at"))
-    return AFTER[records[index - 1].kind] if index else NOTHING
+    return AFTER.get(records[index - 1].kind, NOTHING) if index else NOTHING
 
 
-def status(last):
+def state(last):
     """The word at the end of a row."""
-    match last.kind:
-        case "number":
-            return str(last.value), "bold green"
-        case "blastoff":
-            return "Blastoff!", "bold green"
-        case "cut":
-            return NOTHING
-    return "waits", "dim"
+    words = {"number": str(last.value), "blastoff": "Blastoff!", "cut": ""}
+    waits = last.kind not in words
+    return Text("waits", "dim") if waits else Text(words[last.kind], "bold green")
 
 
-def put(cells, column, text, style):
-    """Write over the cells, which grow as needed."""
-    cells += [NOTHING] * (column + len(text) - len(cells))
-    cells[column : column + len(text)] = [(character, style) for character in text]
+def put(row, column, text):
+    """Write over the row, which grows as needed."""
+    end = column + len(text)
+    row.pad_right(max(0, end - len(row)))
+    return row[:column] + text + row[end:]
 
 
-def join(cells):
-    styles = groupby(cells, key=itemgetter(1))
-    parts = [("".join(glyph for glyph, _ in run), style) for style, run in styles]
-    return Text.assemble(*parts)
-
-
-def draw_scale(label, columns, seconds):
+def scale(label, columns, seconds):
     """The seconds under the rows, every 6 columns or more."""
-    scale = columns / seconds
-    apart = max(6, columns / 10)
-    step = next((step for step in STEPS if step * scale >= apart), STEPS[-1])
-    ticks, numbers = [], []
+    apart = max(6, columns / 10) * seconds / columns
+    step = next((step for step in STEPS if step >= apart), STEPS[-1])
+    ticks, numbers = "", "seconds"
     for second in range(0, int(seconds) + 1, step):
-        put(ticks, int(second * scale), "╵", "dim")
-        put(numbers, int(second * scale), str(second), "dim")
-    yield Text(" " * label).append_text(join(ticks))
-    yield Text("seconds".ljust(label)).append_text(join(numbers))
+        column = label + int(second * columns / seconds)
+        ticks = ticks.ljust(column) + "╵"
+        numbers = numbers.ljust(column) + str(second)
+    return Text(ticks, "dim"), Text(numbers, "dim")
 
 
 def legend():
@@ -159,77 +136,42 @@ def legend():
         (EVENT, "waits for an event"),
         (COUNTS, "counts"),
     )
-    parts = [((glyph * 3, style), f" {text}   ") for (glyph, style), text in states]
-    return Text.assemble(*chain(*parts), (f"{MARK}N", CUT), " cut at N")
+    line = Text()
+    for (glyph, style), text in states:
+        line.append(glyph * 3, style).append(f" {text}   ")
+    return line.append(f"{MARK}N", CUT).append(" cut at N")
 
 
 def summary(runs, now):
-    """What the servers delivered, and at what cost."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    """What the servers delivered, and how many tabs counted at the same time."""
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
     table.add_column(f"after {now:.0f} s")
     for run in runs:
         table.add_column(run.name, justify="right")
-    for text, measure in MEASURES.items():
-        table.add_row(text, *(str(measure(run, now)) for run in runs))
+    table.add_row("events delivered", *(str(events(run)) for run in runs))
+    table.add_row("longest wait for a page", *(wait(run, now) for run in runs))
+    table.add_row("worker timeouts in the log", *(str(run.timeouts) for run in runs))
+    together = (f"{most_at_once(run)} of {len(run.opened())}" for run in runs)
+    table.add_row("tabs that counted at once", *together, style="bold")
     return table
 
 
-def moved(run, now):
-    counted = sum(any(r.kind == "number" for r in tab) for tab in run.tabs())
-    return f"{counted} of {len(run.tabs())}"
+def events(run):
+    return sum(record.kind == "number" for tab in run.tabs for record in tab)
 
 
-def events(run, now):
-    return sum(record.kind == "number" for record in run.records)
-
-
-def longest_wait(run, now):
-    waits = [wait_for_page(tab, now) for tab in run.tabs()]
-    wait, came = max(waits, default=(0, True))
-    return f"{wait:.1f} s" if came else f"{wait:.1f} s, no page"
-
-
-def wait_for_page(tab, now):
-    """Seconds from opening the tab to its page, or until now, and whether it came."""
-    page = next((record.at for record in tab if record.kind == "page"), None)
-    return (now if page is None else page) - tab[0].at, page is not None
-
-
-def threads(run, now):
-    return min(run.threads, most_at_once(run))  # a pool may have some to spare
-
-
-MEASURES = {
-    "tabs that got an event": moved,
-    "events delivered": events,
-    "longest wait for a page": longest_wait,
-    "worker timeouts in the log": lambda run, now: run.timeouts,
-    "threads held by its streams": threads,
-}
-
-
-def result(runs, now):
-    """The result in one sentence."""
-    most = [(run.name, most_at_once(run), len(run.tabs())) for run in runs]
-    if not any(counted for _, counted, _ in most):
-        return f"No tab received an event in {now:.1f} seconds."
-    if all(counted == opened for _, counted, opened in most):
-        return "No tab waited for another: more tabs, or more time, show a difference."
-    (name, counted, opened), *others = most
-    first = f"Counting together: {counted} of {opened} tabs over {name}"
-    return ", ".join([first, *(f"{n} over {name}" for name, n, _ in others)]) + "."
+def wait(run, now):
+    """The longest time between opening a tab and its page, or until now without one."""
+    tabs = run.opened()
+    waits = ((tab[1].at if tab[1:] else now) - tab[0].at for tab in tabs)
+    never = any(len(tab) == 1 for tab in tabs)
+    return f"{max(waits, default=0):.1f} s" + ", no page" * never
 
 
 def most_at_once(run):
     """The largest number of tabs that counted at the same time."""
-    changes = [change for tab in run.tabs() for change in counting_changes(tab)]
-    return max(accumulate(step for _, step in sorted(changes)), default=0)
-
-
-def counting_changes(tab):
-    """Yield when the tab starts (+1) and ends (-1) to count."""
-    counting = False
-    for record in tab:
-        if (record.kind == "number") != counting:
-            counting = not counting
-            yield record.at, 1 if counting else -1
+    last, most = {}, 0
+    for record in sorted(chain(*run.tabs), key=attrgetter("at")):
+        last[record.tab] = record.kind
+        most = max(most, [*last.values()].count("number"))
+    return most

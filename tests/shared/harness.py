@@ -4,8 +4,6 @@ A server is started by the Makefile's own targets, as a reader would start it.
 """
 
 import asyncio
-import contextlib
-import json
 import os
 import re
 import signal
@@ -14,9 +12,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import PIPE
 
 import httpx
 import psutil
@@ -39,9 +38,8 @@ def wait_for_port(port, seconds=30):
     """Wait until something listens on a TCP port; TimeoutError if nothing does."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        with contextlib.suppress(ConnectionRefusedError):
-            socket.create_connection(("127.0.0.1", port)).close()
-            return
+        with suppress(ConnectionRefusedError):
+            return socket.create_connection(("127.0.0.1", port)).close()
         time.sleep(0.05)
     raise TimeoutError(f"nothing listens on port {port}")
 
@@ -60,7 +58,7 @@ def start(command, environment=None, **options):
     )
 
 
-@contextlib.contextmanager
+@contextmanager
 def running(command, environment=None, **options):
     """Run a command for the length of a with block."""
     process = start(command, environment, **options)
@@ -73,38 +71,25 @@ def running(command, environment=None, **options):
 
 def run(command, environment=None, timeout=60):
     """Run a command to its end; return its exit status, its output and its errors."""
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with start(command, environment, **pipes) as process:
-        try:
-            output, errors = process.communicate(timeout=timeout)
-        finally:
-            signal_group(process, signal.SIGKILL)
+    with running(command, environment, stdout=PIPE, stderr=PIPE) as process:
+        output, errors = process.communicate(timeout=timeout)
     return process.returncode, output, errors
 
 
-def manage(*arguments, **variables):
-    """Run one of the project's management commands, as run() does."""
-    return run([sys.executable, "app.py", *arguments], variables)
-
-
 def make(*arguments, venv=VENV):
-    """The command that runs make here."""
+    """The command that runs make."""
     return ["make", *arguments, f"VENV={venv}"]
 
 
-def start_make(*arguments, prefix=(), environment=None, venv=VENV, **options):
-    """Start make with pipes; return its Popen. prefix: a command that runs make."""
-    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-    command = [*prefix, *make(*arguments, venv=venv)]
-    return start(command, environment, **pipes | options)
+def start_make(*arguments, environment=None):
+    """Start make with pipes; return its Popen."""
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), PIPE)
+    return start(make(*arguments), environment, **pipes)
 
 
-def run_make(*arguments, environment=None, timeout=60, venv=VENV):
-    """Run make to its end; return its exit status, its output and its errors.
-
-    The errors are those of the programs, without the line that make adds.
-    """
-    status, output, errors = run(make(*arguments, venv=venv), environment, timeout)
+def run_make(*arguments, environment=None, venv=VENV):
+    """Run make as run() does; the errors are lines, without those that make adds."""
+    status, output, errors = run(make(*arguments, venv=venv), environment)
     own = [line for line in errors.splitlines() if not line.startswith("make")]
     return status, output, own
 
@@ -112,19 +97,16 @@ def run_make(*arguments, environment=None, timeout=60, venv=VENV):
 class Server:
     """A server started by `make TARGET`, for the length of a with block.
 
-    folder: where the Makefile is; variables become make's, and so the environment's:
-    COUNT, TICK, GUNICORN_CMD_ARGS.
-    Raises RuntimeError with the end of the log if the server does not start.
+    folder: where the Makefile is; variables: make's, and so the environment's. Raises
+    RuntimeError with the end of the log if the server does not start.
     """
 
     READY = re.compile(r"Booting worker with pid|Uvicorn running on")
 
     def __init__(self, target, folder=ROOT, **variables):
-        self.target = target
-        self.folder = folder
+        self.target, self.folder, self.variables = target, folder, variables
         self.port = variables.setdefault("PORT", free_port())
         self.url = f"http://127.0.0.1:{self.port}"
-        self.variables = variables
         self._log = tempfile.TemporaryFile("w+b")  # noqa: SIM115, closed in __exit__
 
     def __enter__(self):
@@ -147,16 +129,11 @@ class Server:
 
     def launch(self):
         """Start the server; ready() tells when it listens."""
-        arguments = [f"{name}={value}" for name, value in self.variables.items()]
-        self.process = start_make(
-            self.target,
-            *arguments,
-            venv=os.path.relpath(sys.prefix, self.folder),
-            cwd=self.folder,
-            stdin=subprocess.DEVNULL,
-            stdout=self._log,
-            stderr=subprocess.STDOUT,
-        )
+        variables = [f"{name}={value}" for name, value in self.variables.items()]
+        venv = os.path.relpath(sys.prefix, self.folder)
+        command = make(self.target, *variables, venv=venv)
+        output = {"stdout": self._log, "stderr": subprocess.STDOUT}
+        self.process = start(command, cwd=self.folder, **output)
         self._deadline = time.monotonic() + 30
 
     def ready(self):
@@ -207,7 +184,7 @@ class Server:
 
 def signal_group(process, number):
     """Send a signal to the process and to all that it started."""
-    with contextlib.suppress(ProcessLookupError):
+    with suppress(ProcessLookupError):
         os.killpg(process.pid, number)
 
 
@@ -233,16 +210,11 @@ class Record:
     value: int | None = None
 
 
-async def browse(
-    url,
-    tab,
-    record: Callable[[Record], None],
-    clock=time.monotonic,
-    reconnect=RECONNECT,
-):
+async def browse(url, tab, record, clock=time.monotonic):
     """Be a browser's tab: load the page, read its stream, reconnect when it is cut.
 
-    reconnect: seconds. Raises httpx.HTTPError if the page does not come.
+    record: is called with each Record; clock: returns the time for it. Raises
+    httpx.HTTPError if the page does not come.
     """
 
     def note(kind, value=None):
@@ -255,32 +227,8 @@ async def browse(
         (await client.get("/")).raise_for_status()
         note("page")
         while not await count(client, note):
-            await asyncio.sleep(reconnect)
+            await asyncio.sleep(RECONNECT)
             note("retry")
-
-
-async def browse_until(done, url, tabs, seconds):
-    """Open tabs, each when the one before counts, and wait until done(*records).
-
-    Returns the records of each tab; TimeoutError if it takes longer than so many
-    seconds.
-    """
-    records = [[] for _ in range(tabs)]
-    async with asyncio.timeout(seconds), asyncio.TaskGroup() as group:
-        tasks = []
-        for number, tab in enumerate(records, start=1):
-            tasks.append(group.create_task(browse(url, number, tab.append)))
-            if number < tabs:
-                await until(lambda tab=tab: numbers(tab))
-        await until(lambda: done(*records))
-        for task in tasks:
-            task.cancel()
-    return records
-
-
-async def until(condition):
-    while not condition():
-        await asyncio.sleep(0.05)
 
 
 def numbers(records):
@@ -296,9 +244,8 @@ def first(records, kind):
 async def count(client, note):
     """Read one event stream; return whether it reached 0."""
     last = None
-    # A killed worker's connection ends in the middle.
-    with contextlib.suppress(httpx.TransportError):
-        async with contextlib.aclosing(stream_numbers(client)) as stream:
+    with suppress(httpx.TransportError):  # a killed worker's stream ends in the middle
+        async with aclosing(stream_numbers(client)) as stream:
             async for last in stream:
                 note("number", last)
                 if last == 0:
@@ -312,13 +259,13 @@ async def stream_numbers(client):
     async with aconnect_sse(client, "GET", "/sse/") as source:
         source.response.raise_for_status()
         async for event in source.aiter_sse():
-            yield json.loads(event.data)["i"]
+            yield event.json()["i"]
 
 
 async def read_numbers(client, most=None):
     """Return the numbers of a stream, all or as many as wanted; then leave."""
     numbers = []
-    async with contextlib.aclosing(stream_numbers(client)) as stream:
+    async with aclosing(stream_numbers(client)) as stream:
         async for number in stream:
             numbers.append(number)
             if len(numbers) == most:

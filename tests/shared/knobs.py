@@ -22,7 +22,7 @@ KNOBS = {
     "TABS": "3",
     "SECONDS": "",
     "FAST": "",
-    "STREAMS": "100,1000,5000",
+    "STREAMS": "1000,5000",
     "SVG": "",
     "PNG": "",
     "JSON": "",

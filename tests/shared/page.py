@@ -6,6 +6,13 @@ from urllib.parse import urlsplit
 CUT = ("net::ERR_INCOMPLETE_CHUNKED_ENCODING", "net::ERR_INVALID_CHUNKED_ENCODING")
 REFUSED = "net::ERR_CONNECTION_REFUSED"
 SECOND = 1000  # Playwright counts in milliseconds
+RECORD_STATES = """
+    window.heard = [];
+    new MutationObserver((mutations) => {
+        for (const { target } of mutations)
+            if (target.id === "state") heard.push(target.textContent);
+    }).observe(document, { childList: true, subtree: true });
+"""
 
 
 class Watch:
@@ -46,10 +53,15 @@ def open_through_link(context, tab):
 
 
 def number(tab):
-    """The big number, or what stands in its place."""
-    return tab.get_by_role("timer")
+    """The big number, or Blastoff!; hidden while the tab waits."""
+    return tab.locator("#count")
 
 
 def state(tab):
-    """The line that says what happens now."""
-    return tab.get_by_role("status")
+    """The line that says what the tab is doing."""
+    return tab.locator("#state")
+
+
+def heard(tab):
+    """All that this line has said so far, as a screen reader reads it aloud."""
+    return tab.evaluate("heard")

@@ -1,20 +1,16 @@
-"""A client for event streams by the thousand.
+"""A client for event streams by the thousand, and for plain pages.
 
 On asyncio's bare protocols: an HTTP library takes more CPU per event than the servers
 do, and on two cores it would be the client that is measured.
 """
 
 import asyncio
-import re
 import time
+from contextlib import suppress
 
-# Ten at a time, about 500 in a second: a pace that every server can keep. 21 ms is no
-# part of a second, so that the events come spread over time.
-BURST = 10
-BURST_EVERY = 0.021  # seconds
-WAITING = 50  # at most, of those that a server does not answer
-REQUEST = b"GET /%s HTTP/1.1\r\nHost: localhost\r\nConnection: %s\r\n\r\n"
-EVENT = re.compile(rb'event:i\ndata: \{"i": (\d+)\}\n\n')
+PACE = 0.0021  # seconds from one stream to the next; not a whole part of a second
+WAITING = 50  # at most, of the streams that a server does not answer
+REQUEST = b"GET %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
 
 class Stream(asyncio.Protocol):
@@ -24,93 +20,74 @@ class Stream(asyncio.Protocol):
     """
 
     def __init__(self, count):
-        self.loop = asyncio.get_running_loop()
         self.expected = count
         self.times = []
-        self.opened = self.loop.create_future()  # by the first event
-        self.ended = self.loop.create_future()
-        self.buffer = b""
+        self.answered = asyncio.Event()  # by the first event or an early end
+        self.ended = asyncio.get_running_loop().create_future()
+        self.rest = b""
 
     @property
     def complete(self):
         """Whether every event has arrived, in order."""
         return self.expected < 0
 
+    async def open(self, port):
+        """Connect, and wait for the first event or the end."""
+        connect = asyncio.get_running_loop().create_connection
+        with suppress(OSError):  # refused: a stream that does not open
+            await connect(lambda: self, "127.0.0.1", port)
+            await self.answered.wait()
+
     def connection_made(self, transport):
         self.transport = transport
-        transport.write(REQUEST % (b"sse/", b"keep-alive"))
+        transport.write(REQUEST % b"/sse/")
 
     def data_received(self, data):
-        self.buffer += data
-        end = 0
-        for match in EVENT.finditer(self.buffer):
-            if int(match[1]) != self.expected:
-                self.transport.abort()
-                return
+        *events, self.rest = (self.rest + data).split(b"\n\n")
+        for event in events:
+            if not event.endswith(b'\nevent:i\ndata: {"i": %d}' % self.expected):
+                return self.transport.abort()
             self.expected -= 1
             self.times.append(time.perf_counter())
-            end = match.end()
-        self.buffer = self.buffer[end:]
-        if end:
-            settle(self.opened)
-        if self.complete or not (self.times or b" 200 " in self.buffer):
+            self.answered.set()
+        if self.complete:
             self.transport.abort()
 
     def connection_lost(self, exc):
-        settle(self.opened)
-        settle(self.ended)
+        self.answered.set()
+        self.ended.set_result(None)
 
 
-def settle(future):
-    """Mark a future as done; more than once does no harm."""
-    if not future.done():
-        future.set_result(None)
+async def open_streams(port, number, count, patience):
+    """Open that many streams, one every PACE seconds; return those that have opened.
 
-
-async def open_streams(port, number, count, patience, every=BURST_EVERY):
-    """Open that many streams; give up when none opens for `patience` seconds.
-
-    every: seconds between one burst and the next. Returns the streams that have opened;
+    count: each stream's first event. Gives up when none opens for `patience` seconds;
     the ones still waiting stay connected.
     """
     streams = [Stream(count) for _ in range(number)]
     queue = enumerate(streams)
-    begin = asyncio.get_running_loop().time()
+    now = asyncio.get_running_loop().time
+    begin = now()
 
     async def opener():
         for place, stream in queue:  # shared: each opener takes the next
-            at = begin + place // BURST * every
-            await asyncio.sleep(at - stream.loop.time())
-            await open_stream(stream, port)
+            await asyncio.sleep(begin + place * PACE - now())
+            await stream.open(port)
+            if stream.times and not limit.expired():
+                limit.reschedule(now() + patience)
 
-    pending = {asyncio.create_task(opener()) for _ in range(WAITING)}
-    before, opened = -1, 0
-    while pending and before < opened:
-        before = opened
-        _, pending = await asyncio.wait(pending, timeout=patience)
-        opened = sum(bool(stream.times) for stream in streams)
-    for task in pending:
-        task.cancel()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(patience) as limit, asyncio.TaskGroup() as group:
+            for _ in range(WAITING):
+                group.create_task(opener())
     return [stream for stream in streams if stream.times]
 
 
-async def open_stream(stream, port):
-    """Connect a stream and wait for its first event or its end."""
-    try:
-        await stream.loop.create_connection(lambda: stream, "127.0.0.1", port)
-    except OSError:
-        return  # refused: a stream that does not open
-    await stream.opened
-
-
 async def fetch_page(port):
-    """Load / on a connection of its own; return the seconds it took."""
-    loop = asyncio.get_running_loop()
-    begin = loop.time()
+    """Load / on a connection of its own; OSError for anything but 200."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(REQUEST % (b"", b"close"))
+    writer.write(REQUEST % b"/")
     answer = await reader.read()
     writer.close()
     if not answer.startswith(b"HTTP/1.1 200"):
         raise OSError(f"/ was answered by {answer[:40]!r}")
-    return loop.time() - begin
