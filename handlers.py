@@ -61,6 +61,10 @@ class ASGIHandler(asgi.ASGIHandler):
                 thread_of_context[context] = thread
             try:
                 await super().__call__(scope, receive, send)
+            except Exception:
+                if not outer:  # Django waits for its thread, and is cancelled there
+                    await asyncio.sleep(0)
+                raise
             finally:
                 request_thread.reset(token)
                 if not (outer or thread.pool):
@@ -91,7 +95,7 @@ class ASGIHandler(asgi.ASGIHandler):
                 await send.end_event_stream()
 
     async def respond(self, request, response, receive, send):
-        """Send the view's response, or the error response, and close it."""
+        """Send the view's response, or the error response; then close it."""
         outer, error = getattr(waiting_thread, "current", None), None
         try:
             async with asyncio.TaskGroup() as group:
@@ -110,12 +114,16 @@ class ASGIHandler(asgi.ASGIHandler):
         except BaseException as cancel:
             error = cancel
         if not error and cancelling() and sys.version_info >= (3, 13):
-            error = asyncio.CancelledError()  # caught by the view; TaskGroup raises it
-        waiting_thread.current = outer  # a bridge that was cancelled leaves a dead one
+            error = await caught_cancel()
+        bridge = getattr(waiting_thread, "current", None)
+        if error or getattr(bridge, "_broken", False):
+            waiting_thread.current = (
+                outer  # a cancelled bridge leaves one that has ended
+            )
         await self.finish(request, response, error)
 
     async def finish(self, request, response, error):
-        """Close the response and raise the error: rather than one of closing."""
+        """Close the response; then raise the error, rather than one of closing."""
         try:
             if closes_here(request, response):
                 response.close()
@@ -194,6 +202,13 @@ def close_at_last(response):
 
 def cancelling():
     return asyncio.current_task().cancelling()
+
+
+async def caught_cancel():
+    """Return the cancel that the view has caught, or a TaskGroup put off (3.13)."""
+    with suppress(asyncio.CancelledError):
+        await asyncio.sleep(0)
+    return asyncio.CancelledError()
 
 
 class Send:
