@@ -7,11 +7,21 @@ import warnings
 
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
-from django.core.handlers import asgi
 from django.core.signals import request_finished
-from django.http import HttpResponse, StreamingHttpResponse
+from django.http import HttpResponse
 from django.urls import get_script_prefix
-from in_process import ROOM, get, leave, open_stream, outcome, send_request, serve
+from in_process import (
+    ROOM,
+    get,
+    leave,
+    open_stream,
+    outcome,
+    send_request,
+    serve,
+    streaming,
+    waiting,
+    waiting_view,
+)
 
 import handlers
 from responses import AsyncStreamingHttpResponse
@@ -20,14 +30,6 @@ from responses import AsyncStreamingHttpResponse
 async def numbers():
     for number in "123":
         yield number
-
-
-async def stream_view(request):
-    return StreamingHttpResponse(numbers())
-
-
-async def our_stream_view(request):
-    return AsyncStreamingHttpResponse(numbers())
 
 
 async def page_view(request):
@@ -41,7 +43,10 @@ def sync_view(request):
 HOOKS = ["__call__", "handle", "read_body", "run_get_response", "send_response"]
 
 
-@pytest.mark.parametrize("view", [stream_view, our_stream_view, sync_view])
+VIEWS = [streaming(numbers), streaming(numbers, AsyncStreamingHttpResponse), sync_view]
+
+
+@pytest.mark.parametrize("view", VIEWS)
 async def test_async_hooks_are_awaited(handler_class, view):
     calls = []
 
@@ -63,21 +68,6 @@ async def test_async_hooks_are_awaited(handler_class, view):
     assert calls == [*around[:2], *inside, *around[2:]]
 
 
-async def test_call_that_is_replaced(handler_class, monkeypatch):
-    """As error trackers and tracers do it, on Django's own class."""
-    calls = []
-    original = asgi.ASGIHandler.__call__
-
-    async def replaced(self, scope, receive, send):
-        calls.append("before")
-        await original(self, scope, receive, send)
-        calls.append("after")
-
-    monkeypatch.setattr(asgi.ASGIHandler, "__call__", replaced)
-    assert await get(serve(handler_class, stream_view)) == (200, "123")
-    assert calls == ["before", "after"]
-
-
 async def test_listen_for_disconnect_is_awaited(handler_class):
     calls = []
 
@@ -88,44 +78,8 @@ async def test_listen_for_disconnect_is_awaited(handler_class):
             finally:
                 calls.append("heard")
 
-    async def view(request):
-        return StreamingHttpResponse(waiting())
-
-    await leave(await open_stream(serve(Handler, view)))
+    await leave(await open_stream(serve(Handler, streaming(waiting))))
     assert calls == ["heard"]
-
-
-async def waiting():
-    yield "tick"
-    await asyncio.Event().wait()
-
-
-async def test_receive_of_middleware_may_call_sync_code(handler_class):
-    chunks = []
-
-    async def middleware(scope, receive, send):
-        async def recording():
-            message = await receive()
-            await sync_to_async(chunks.append)(message.get("body"))
-            return message
-
-        await serve(handler_class, sync_view)(scope, recording, send)
-
-    assert await get(middleware, method="POST", body=b"body") == (200, "body")
-    assert chunks[0] == b"body"
-
-
-async def test_read_body_may_call_sync_code(handler_class):
-    class Handler(handler_class):
-        async def read_body(self, receive):
-            body_file = await super().read_body(receive)
-            await sync_to_async(body_file.seek)(0, 2)
-            await sync_to_async(body_file.write)(b", and more")
-            await sync_to_async(body_file.seek)(0)
-            return body_file
-
-    handler = serve(Handler, sync_view)
-    assert await get(handler, method="POST", body=b"body") == (200, "body, and more")
 
 
 async def test_body_with_an_own_close_is_closed_outside_the_event_loop(handler_class):
@@ -143,14 +97,6 @@ async def test_body_with_an_own_close_is_closed_outside_the_event_loop(handler_c
 
     assert await get(serve(Handler, page_view)) == (200, "123")
     assert closed_in[0] != threading.current_thread()
-
-
-async def test_create_request_without_super(handler_class):
-    class Handler(handler_class):
-        def create_request(self, scope, body_file):
-            return self.request_class(scope, body_file), None
-
-    assert await get(serve(Handler, sync_view)) == (200, "123")
 
 
 async def test_error_response_of_create_request(handler_class):
@@ -184,28 +130,8 @@ async def test_send_may_be_called_from_sync_code(handler_class):
         assert await get(serve(Handler, page_view)) == (203, "page")
 
 
-async def never(request):
-    await asyncio.Event().wait()
-
-
-async def test_error_of_receive_is_raised(handler_class):
-    async def broken(scope, receive, send):
-        messages = iter([{"type": "http.request"}])
-
-        async def receive_once():
-            for message in messages:
-                return message
-            raise OSError("the socket is gone")
-
-        await serve(handler_class, never)(scope, receive_once, send)
-
-    request = await send_request(broken)
-    with pytest.raises(OSError, match="the socket is gone"):
-        await request.wait(ROOM)
-
-
 async def test_unexpected_message_is_an_error(handler_class):
-    request = await send_request(serve(handler_class, never))
+    request = await send_request(serve(handler_class, waiting_view))
     await request.send_input({"type": "http.request"})
     with pytest.raises(AssertionError, match="Invalid ASGI message"):
         await request.wait(ROOM)
@@ -228,10 +154,7 @@ async def test_two_errors_at_once_are_a_group():
         finally:
             raise ValueError("while closing")
 
-    async def view(request):
-        return StreamingHttpResponse(failing())
-
-    stream = await open_stream(serve(Handler, view))
+    stream = await open_stream(serve(Handler, streaming(failing)))
     with pytest.raises(ExceptionGroup) as raised:
         await stream.wait(ROOM)
     assert {type(error) for error in raised.value.exceptions} == {OSError, ValueError}
@@ -248,19 +171,16 @@ async def test_script_prefix(handler_class):
     assert await get(mounted) == (200, "/mounted/")
 
 
-async def failing_stream_view(request):
-    async def failing():
-        yield "1"
-        try:
-            raise KeyError("inner")
-        except KeyError as error:
-            raise ValueError("on purpose") from error
-
-    return StreamingHttpResponse(failing())
+async def failing():
+    yield "1"
+    try:
+        raise KeyError("inner")
+    except KeyError as error:
+        raise ValueError("on purpose") from error
 
 
 async def test_error_in_a_generator_keeps_its_cause(handler_class):
-    request = await send_request(serve(handler_class, failing_stream_view))
+    request = await send_request(serve(handler_class, streaming(failing)))
     with pytest.raises(ValueError, match="on purpose") as raised:
         await request.wait(ROOM)
     assert isinstance(raised.value.__cause__, KeyError)
@@ -270,7 +190,7 @@ async def cancelled_view(request):
     raise asyncio.CancelledError("on purpose")
 
 
-@pytest.mark.parametrize("view", [failing_stream_view, cancelled_view])
+@pytest.mark.parametrize("view", [streaming(failing), cancelled_view])
 async def test_error_of_a_receiver_does_not_replace_the_first(view, connect):
     """Django sends no request_finished then."""
 

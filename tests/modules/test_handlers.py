@@ -8,7 +8,7 @@ import threading
 from contextvars import ContextVar
 
 import pytest
-from asgiref.sync import async_to_sync, sync_to_async
+from asgiref.sync import sync_to_async
 from django.core.handlers import asgi
 from django.core.signals import request_finished, request_started
 from django.db import connections
@@ -23,7 +23,9 @@ from in_process import (
     query,
     send_request,
     serve,
+    streaming,
     until,
+    waiting,
 )
 
 import handlers
@@ -73,23 +75,6 @@ async def test_connections_are_closed(handler_class, database, view):
     await until(lambda: 0 < database.opened == database.closed)
 
 
-async def test_connections_are_closed_when_the_client_leaves(handler_class, database):
-    queried, left = threading.Event(), threading.Event()
-
-    def view(request):
-        query()
-        queried.set()
-        left.wait(timeout=ROOM)
-        return HttpResponse("late")
-
-    request = await send_request(serve(handler_class, view))
-    await until(queried.is_set)
-    await request.send_input({"type": "http.disconnect"})
-    left.set()
-    await request.wait(ROOM)
-    await until(lambda: 0 < database.opened == database.closed)
-
-
 @pytest.mark.parametrize(
     ("view", "url", "status"),
     [
@@ -106,18 +91,18 @@ async def test_signals_are_sent_once(handler_class, signals, view, url, status):
 
 
 async def test_signals_are_sent_once_when_the_client_leaves(handler_class, signals):
-    async def view(request):
-        return StreamingHttpResponse(waiting())
-
-    stream = await open_stream(serve(handler_class, view))
+    stream = await open_stream(serve(handler_class, streaming(waiting)))
     assert signals == ["started"]
     await leave(stream)
     assert signals == ["started", "finished"]
 
 
-async def waiting():
-    yield "tick"
-    await asyncio.Event().wait()
+async def test_djangos_receivers_are_called(handler_class, monkeypatch):
+    """Of request_started, too, though no thread is started for them."""
+    cleared = []
+    monkeypatch.setattr(connections, "all", lambda **kwargs: cleared.append(True) or [])
+    await get(serve(handler_class, stream_view))
+    assert len(cleared) >= 3  # two of request_started, one of request_finished
 
 
 async def test_receivers_run_in_the_thread_of_the_view(handler_class, connect):
@@ -161,25 +146,6 @@ async def test_view_is_cancelled_when_the_client_leaves(handler_class):
     await leave(request)
     assert events == ["waiting", "cancelled"]
     assert request.output_queue.empty()
-
-
-async def test_background_task_outlives_its_request(handler_class):
-    tasks, go = [], asyncio.Event()
-
-    async def later():
-        await go.wait()
-        try:
-            return await sync_to_async(query)()
-        finally:
-            await sync_to_async(connections.close_all)()
-
-    async def view(request):
-        tasks.append(asyncio.create_task(later()))
-        return HttpResponse("started")
-
-    assert await get(serve(handler_class, view)) == (200, "started")
-    go.set()
-    assert await tasks[0] == 1
 
 
 @sync_and_async_middleware
@@ -234,17 +200,14 @@ def writing_slowly(application):
     return slow
 
 
-@pytest.mark.parametrize("state", ["busy", "waiting", "written"])
-async def test_generator_is_closed_when_the_client_leaves(handler_class, state):
+@pytest.mark.parametrize("server", [lambda handler: handler, writing_slowly])
+async def test_generator_is_closed_when_the_client_leaves(handler_class, server):
     closed, kept = [], []  # kept: or Python closes what nobody refers to
 
     async def ticks():
         try:
-            while True:
-                yield "tick"
-                await (
-                    asyncio.Event().wait() if state == "waiting" else asyncio.sleep(0)
-                )
+            yield "tick"
+            await asyncio.Event().wait()
         finally:
             closed.append(True)
 
@@ -252,10 +215,7 @@ async def test_generator_is_closed_when_the_client_leaves(handler_class, state):
         kept.append(ticks())
         return AsyncStreamingHttpResponse(kept[0])
 
-    handler = serve(handler_class, view)
-    stream = await open_stream(
-        writing_slowly(handler) if state == "written" else handler
-    )
+    stream = await open_stream(server(serve(handler_class, view)))
     assert closed == []
     await leave(stream)
     assert closed == [True]
@@ -263,30 +223,19 @@ async def test_generator_is_closed_when_the_client_leaves(handler_class, state):
 
 async def test_receive_is_called_once_after_the_body(handler_class):
     """gunicorn's ASGI worker takes a cancelled call for the end of the connection."""
-    calls, heard = [], asyncio.Event()
-
-    async def view(request):
-        async def generator():
-            yield "tick"
-            await heard.wait()
-            yield "tock"
-            await asyncio.Event().wait()
-
-        return StreamingHttpResponse(generator())
+    calls = []
 
     async def counted(scope, receive, send):
         def receive_counted():
             calls.append("receive")
-            if len(calls) == 2:
-                heard.set()
             return receive()
 
-        await serve(handler_class, view)(scope, receive_counted, send)
+        await serve(handler_class, streaming(waiting))(scope, receive_counted, send)
 
     stream = await open_stream(counted)
-    assert (await stream.receive_output(ROOM))["body"] == b"tock"
-    assert len(calls) == 2
+    await until(lambda: len(calls) == 2)
     await leave(stream)
+    assert len(calls) == 2
 
 
 async def test_client_that_leaves_before_its_request_is_complete(
@@ -295,16 +244,6 @@ async def test_client_that_leaves_before_its_request_is_complete(
     request = open_request(serve(handler_class, page_view), method="POST")
     await leave(request)
     assert signals == []
-
-
-def test_async_to_sync_works_after_a_request(handler_class):
-    """What runs beside a request leaves no trace in the event loop's thread."""
-    assert asyncio.run(get(serve(handler_class, query_view)))[0] == 200
-
-    async def answer():
-        return 42
-
-    assert async_to_sync(answer)() == 42
 
 
 def test_request_class_of_the_handler_class(monkeypatch):

@@ -184,7 +184,7 @@ async def test_under_djangos_test_client(method, url, content):
 
 
 def with_heartbeat(generator):
-    """Middleware that sends a comment while nothing else comes, in a task of its own."""
+    """Middleware that sends comments while nothing else comes: a task of its own."""
 
     async def heartbeat(content):
         content = aiter(content)
