@@ -1,4 +1,4 @@
-"""What the tests of the two modules share: both handlers, a database that counts."""
+"""What the tests of the modules share: handlers, signals, a database that counts."""
 
 import pytest
 
@@ -18,3 +18,28 @@ def handler_class(request):
     import handlers
 
     return {"django": ASGIHandler, "ours": handlers.ASGIHandler}[request.param]
+
+
+@pytest.fixture
+def connect():
+    """Connect a receiver to a signal, until the test ends."""
+    connected = []
+
+    def connect(signal, receiver, sender=None):
+        signal.connect(receiver, sender, weak=False)
+        connected.append((signal, receiver, sender))
+
+    yield connect
+    for signal, *receiver in connected:
+        signal.disconnect(*receiver)
+
+
+@pytest.fixture
+def signals(connect):
+    """The request signals that were sent, as a list that grows."""
+    from django.core.signals import request_finished, request_started
+
+    sent = []
+    connect(request_started, lambda **kwargs: sent.append("started"))
+    connect(request_finished, lambda **kwargs: sent.append("finished"))
+    return sent

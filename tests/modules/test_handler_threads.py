@@ -1,6 +1,7 @@
 """Which thread runs sync code, closers and signals; and which threads are started."""
 
 import asyncio
+import functools
 import threading
 
 import pytest
@@ -9,30 +10,53 @@ from django.core.cache import cache
 from django.core.cache.backends.locmem import LocMemCache
 from django.core.handlers import asgi
 from django.core.signals import request_finished, request_started
+from django.db import close_old_connections, transaction
 from django.http import HttpResponse, StreamingHttpResponse
-from django.http.response import HttpResponseBase
 from django.test import override_settings
-from in_process import get, leave, open_request, open_stream, query, serve, until
+from in_process import (
+    ROOM,
+    get,
+    leave,
+    open_request,
+    open_stream,
+    outcome,
+    query,
+    send_request,
+    serve,
+    streaming,
+    until,
+    waiting,
+)
 
-import handlers
+from handlers import ASGIHandler
 from responses import AsyncStreamingHttpResponse
 
 in_thread = threading.local()
-closed_in = []  # the threads in which a closer ran
+ran_in = []  # the threads in which a closer or a receiver ran
 
 
 @pytest.fixture(autouse=True)
 def forget():
-    closed_in.clear()
+    ran_in.clear()
 
 
 def note_thread(*args, **kwargs):
-    closed_in.append(threading.current_thread())
+    ran_in.append(threading.current_thread())
+
+
+def check_thread(times=1):
+    """It ran so often, and not on the event loop."""
+    assert len(ran_in) == times
+    assert threading.current_thread() not in ran_in
 
 
 async def numbers():
     for number in "123":
         yield number
+
+
+async def page_view(request):
+    return HttpResponse("123")
 
 
 class Content:
@@ -50,17 +74,10 @@ class ClosingRequest(asgi.ASGIRequest):
         note_thread()
 
 
-class ClosingCache(LocMemCache):
-    def close(self, **kwargs):
+class ClosingResponse(HttpResponse):
+    def close(self):
+        super().close()
         note_thread()
-
-
-async def content_view(request):
-    return StreamingHttpResponse(Content())
-
-
-async def our_content_view(request):
-    return AsyncStreamingHttpResponse(Content())
 
 
 async def closers_view(request):
@@ -76,102 +93,100 @@ async def replaced_close_view(request):
     return response
 
 
+async def closing_view(request):
+    return ClosingResponse("123")
+
+
+async def upload_view(request):
+    request.FILES["file"].close = note_thread
+    return HttpResponse(request.FILES["file"].read())
+
+
+DISPOSITION = b'Content-Disposition: form-data; name="file"; filename="a"'
+UPLOAD = b"--b\r\n" + DISPOSITION + b"\r\n\r\n123\r\n--b--"
+FORM = [
+    (b"content-type", b"multipart/form-data; boundary=b"),
+    (b"content-length", b"80"),
+]
+
+
 @pytest.mark.parametrize(
-    "view", [content_view, our_content_view, closers_view, replaced_close_view]
+    ("view", "options"),
+    [
+        (streaming(Content), {}),
+        (streaming(Content, AsyncStreamingHttpResponse), {}),
+        (closers_view, {}),
+        (replaced_close_view, {}),
+        (closing_view, {}),
+        (page_view, {"request_class": ClosingRequest}),
+        (upload_view, {}),
+    ],
+    ids=["iterable", "ours", "closer", "replaced", "response", "request", "upload"],
 )
-async def test_closer_runs_outside_the_event_loop(handler_class, view):
-    assert await get(serve(handler_class, view)) == (200, "123")
-    assert len(closed_in) == 1
-    assert closed_in != [threading.current_thread()]
+async def test_closers_run_outside_the_event_loop(handler_class, view, options):
+    headers = FORM if view is upload_view else ()
+    handler = serve(handler_class, view, **options)
+    assert await get(handler, "/", "POST", UPLOAD, headers) == (200, "123")
+    check_thread()
 
 
-async def test_close_of_a_request_class_runs_outside_the_event_loop(handler_class):
-    handler = serve(handler_class, plain_view, request_class=ClosingRequest)
-    assert await get(handler) == (200, "123")
-    assert len(closed_in) == 1
-    assert closed_in != [threading.current_thread()]
-
-
-async def plain_view(request):
-    return HttpResponse("123")
-
-
-CACHES = {"default": {"BACKEND": f"{__name__}.ClosingCache"}}
-
-
-async def test_cache_is_closed_outside_the_event_loop():
-    """Under Django 5.2 it is not closed at all."""
-
-    async def view(request):
-        return HttpResponse(await cache.aget("key", "123"))
-
-    with override_settings(CACHES=CACHES):
-        assert await get(serve(handlers.ASGIHandler, view)) == (200, "123")
-    assert closed_in
-    assert threading.current_thread() not in closed_in
-
-
-async def test_cache_used_on_the_event_loop_is_closed_outside_it():
-    async def view(request):
-        return HttpResponse(cache.get("key", "123"))
-
-    with override_settings(CACHES=CACHES):
-        assert await get(serve(handlers.ASGIHandler, view)) == (200, "123")
-    assert closed_in
-    assert threading.current_thread() not in closed_in
-
-
-async def test_upload_is_closed_outside_the_event_loop(handler_class):
-    async def view(request):
-        request.FILES["file"].close = note_thread
-        return HttpResponse("123")
-
-    disposition = b'Content-Disposition: form-data; name="file"; filename="a.txt"'
-    body = b"--b\r\n" + disposition + b"\r\n\r\ncontent\r\n--b--\r\n"
-    headers = [(b"content-type", b"multipart/form-data; boundary=b")]
-    headers.append((b"content-length", str(len(body)).encode()))
-    handler = serve(handler_class, view)
-    assert await get(handler, "/", "POST", body, headers) == (200, "123")
-    assert len(closed_in) == 1
-    assert closed_in != [threading.current_thread()]
-
-
-@pytest.mark.parametrize("signal", [request_started, request_finished])
-async def test_receiver_for_this_handler_class_alone(handler_class, signal):
-    signal.connect(note_thread, sender=handler_class)
-    try:
-        assert await get(serve(handler_class, plain_view)) == (200, "123")
-    finally:
-        signal.disconnect(note_thread, sender=handler_class)
-    assert len(closed_in) == 1
-    assert closed_in != [threading.current_thread()]
-
-
-@pytest.mark.parametrize("signal", [request_started, request_finished])
-async def test_async_receiver(handler_class, signal):
-    async def receiver(**kwargs):
+class ClosingCache(LocMemCache):
+    def close(self, **kwargs):
         note_thread()
 
-    signal.connect(receiver)
-    try:
-        assert await get(serve(handler_class, plain_view)) == (200, "123")
-    finally:
-        signal.disconnect(receiver)
-    assert len(closed_in) == 1
+
+async def cache_view(request):
+    return HttpResponse(cache.get("key", "123"))
 
 
-async def test_closers_of_many_streams_run_at_once(handler_class):
-    """A pool of a few threads would keep them waiting for one another."""
-    together = threading.Barrier(20)
+async def async_cache_view(request):
+    return HttpResponse(await cache.aget("key", "123"))
 
-    async def view(request):
-        response = AsyncStreamingHttpResponse(numbers())
-        response._resource_closers.append(lambda: together.wait(timeout=10))
-        return response
 
-    handler = serve(handler_class, view)
-    assert await asyncio.gather(*(get(handler) for _ in range(20)))
-    assert not together.broken
+@pytest.mark.parametrize("view", [cache_view, async_cache_view])
+async def test_cache_is_closed_outside_the_event_loop(view):
+    """Under Django 5.2 it is not always closed."""
+    with override_settings(CACHES={"default": {"BACKEND": f"{__name__}.ClosingCache"}}):
+        assert await get(serve(ASGIHandler, view)) == (200, "123")
+    check_thread()
+
+
+@functools.wraps(close_old_connections)
+def wrapped_receiver(**kwargs):
+    note_thread()
+
+
+class Nameless:
+    """A receiver that has no module, as some that C code makes."""
+
+    __module__ = None
+    __call__ = staticmethod(note_thread)
+
+
+class Answering(Nameless):
+    """A receiver that answers every attribute, as mocks do."""
+
+    def __getattr__(self, name):
+        if name in ("__self__", "__func__"):  # it would be taken for a method
+            raise AttributeError(name)
+        return self
+
+
+RECEIVERS = [note_thread, wrapped_receiver, Nameless(), Answering()]
+
+
+@pytest.mark.parametrize("receiver", RECEIVERS)
+async def test_receivers_run_outside_the_event_loop(handler_class, connect, receiver):
+    for signal in (request_started, request_finished):
+        connect(signal, receiver)
+    assert await get(serve(handler_class, page_view)) == (200, "123")
+    check_thread(2)
+
+
+async def test_receiver_for_this_handler_class_alone(handler_class, connect):
+    connect(request_finished, note_thread, handler_class)
+    await leave(await open_stream(serve(handler_class, streaming(waiting))))
+    check_thread()
 
 
 def leave_tenant(get_response):
@@ -185,58 +200,78 @@ def leave_tenant(get_response):
     return middleware
 
 
-async def tenants(number=3):
-    for _ in range(number):
+async def tenants():
+    for _ in range(2):
         yield f"{await sync_to_async(getattr)(in_thread, 'tenant', 'none')} "
 
 
-def tenant_view(response_class, **attributes):
-    async def view(request):
-        response = response_class(tenants())
-        vars(response).update(attributes)
-        return response
-
-    return view
+class NeedsThread(AsyncStreamingHttpResponse):
+    needs_thread = True
 
 
 MIDDLEWARE = [f"{__name__}.leave_tenant"]
 
 
-async def test_djangos_response_keeps_the_thread(handler_class):
-    handler = serve(handler_class, tenant_view(StreamingHttpResponse), MIDDLEWARE)
-    assert await get(handler) == (200, "blue " * 3)
+@pytest.mark.parametrize("response_class", [StreamingHttpResponse, NeedsThread])
+async def test_thread_is_kept(handler_class, response_class):
+    handler = serve(handler_class, streaming(tenants, response_class), MIDDLEWARE)
+    assert await get(handler) == (200, "blue " * 2)
 
 
 async def test_response_that_needs_no_thread_gets_a_new_one(database):
-    view = tenant_view(AsyncStreamingHttpResponse)
-    assert await get(serve(handlers.ASGIHandler, view, MIDDLEWARE)) == (
-        200,
-        "none " * 3,
-    )
+    view = streaming(tenants, AsyncStreamingHttpResponse)
+    handler = serve(ASGIHandler, view, MIDDLEWARE)
+    assert await get(handler) == (200, "none " * 2)
     await until(lambda: 0 < database.opened == database.closed)
 
 
-async def test_response_that_needs_its_thread_keeps_it():
-    view = tenant_view(AsyncStreamingHttpResponse, needs_thread=True)
-    assert await get(serve(handlers.ASGIHandler, view, MIDDLEWARE)) == (
-        200,
-        "blue " * 3,
-    )
+async def test_task_beside_the_stream_keeps_its_busy_thread(handler_class):
+    """The stream neither waits for it nor ends it."""
+    release, busy, tasks = threading.Event(), threading.Event(), []
 
+    def block():
+        busy.set()
+        assert release.wait(ROOM)
 
-async def test_stream_does_not_wait_for_what_its_thread_does():
-    release = threading.Event()
-    tasks = []
+    async def work():
+        await sync_to_async(setattr)(in_thread, "tenant", "red")
+        await sync_to_async(block)()
+        return await sync_to_async(getattr)(in_thread, "tenant", "none")
 
     async def view(request):
-        tasks.append(asyncio.create_task(sync_to_async(release.wait)(5)))
-        await asyncio.sleep(0.05)  # the thread has begun
+        tasks.append(asyncio.create_task(work()))
+        await until(busy.is_set)
         return AsyncStreamingHttpResponse(waiting())
 
-    stream = await open_stream(serve(handlers.ASGIHandler, view))
+    stream = await open_stream(serve(handler_class, view))
     release.set()
-    assert await tasks[0]  # not: five seconds later, unreleased
+    assert await tasks[0] == "red"
     await leave(stream)
+
+
+async def test_task_beside_the_stream_keeps_its_transaction(handler_class):
+    go, begun, tasks = asyncio.Event(), asyncio.Event(), []
+
+    async def insert():
+        atomic = transaction.atomic()
+        await sync_to_async(atomic.__enter__)()
+        await sync_to_async(query)("INSERT INTO kept VALUES (1)")
+        begun.set()
+        await go.wait()
+        await sync_to_async(atomic.__exit__)(None, None, None)
+
+    async def view(request):
+        tasks.append(asyncio.create_task(insert()))
+        await begun.wait()
+        return AsyncStreamingHttpResponse(waiting())
+
+    await sync_to_async(query)("CREATE TABLE kept (id)")
+    stream = await open_stream(serve(handler_class, view))
+    go.set()
+    await tasks[0]
+    await leave(stream)
+    assert await sync_to_async(query)("SELECT count(*) FROM kept") == 1
+    await sync_to_async(query)("DROP TABLE kept")
 
 
 def test_connection_is_closed_under_async_to_sync(handler_class, database):
@@ -249,7 +284,7 @@ def test_connection_is_closed_under_async_to_sync(handler_class, database):
     received, sent = [{"type": "http.request"}], []
 
     async def receive():
-        return received.pop() if received else await asyncio.sleep(60)
+        return received.pop() if received else await asyncio.Event().wait()
 
     async def send(message):
         sent.append(message.get("body"))
@@ -259,34 +294,25 @@ def test_connection_is_closed_under_async_to_sync(handler_class, database):
     assert database.opened == database.closed == 1
 
 
-async def waiting():
-    yield "tick"
-    await asyncio.sleep(60)
-
-
-async def waiting_view(request):
-    return AsyncStreamingHttpResponse(waiting())
+our_waiting_view = streaming(waiting, AsyncStreamingHttpResponse)
 
 
 @pytest.mark.parametrize("middleware", [[], MIDDLEWARE], ids=["none", "sync"])
 async def test_open_stream_holds_no_thread_and_no_connection(middleware, database):
     before = set(threading.enumerate())
-    handler = serve(handlers.ASGIHandler, waiting_view, middleware)
-    streams = [await open_stream(handler) for _ in range(5)]
+    handler = serve(ASGIHandler, our_waiting_view, middleware)
+    stream = await open_stream(handler)
     await until(lambda: set(threading.enumerate()) <= before)
-    assert database.opened == database.closed == (5 if middleware else 0)
-    for stream in streams:
-        await leave(stream)
+    assert database.opened == database.closed == len(middleware)
+    await leave(stream)
 
 
 async def test_django_holds_a_thread_for_each_stream():
     """The reason for handlers.py; when this fails, Django no longer needs it."""
     before = set(threading.enumerate())
-    handler = serve(asgi.ASGIHandler, waiting_view)
-    streams = [await open_stream(handler) for _ in range(5)]
-    assert len(set(threading.enumerate()) - before) >= len(streams)
-    for stream in streams:
-        await leave(stream)
+    stream = await open_stream(serve(asgi.ASGIHandler, our_waiting_view))
+    assert set(threading.enumerate()) - before
+    await leave(stream)
 
 
 async def test_no_thread_is_started_where_only_djangos_code_would_run(monkeypatch):
@@ -295,96 +321,69 @@ async def test_no_thread_is_started_where_only_djangos_code_would_run(monkeypatc
     monkeypatch.setattr(
         threading.Thread, "start", lambda self: (started.append(self), start(self))
     )
-    assert await get(serve(handlers.ASGIHandler, plain_view)) == (200, "123")
-    await leave(await open_stream(serve(handlers.ASGIHandler, waiting_view)))
+    assert await get(serve(ASGIHandler, page_view)) == (200, "123")
+    await leave(await open_stream(serve(ASGIHandler, our_waiting_view)))
     assert started == []
-    assert (await get(serve(handlers.ASGIHandler, closers_view)))[0] == 200
+    assert (await get(serve(ASGIHandler, closers_view)))[0] == 200
     assert len(started) > 0
 
 
-def in_outer_context(application):
-    """An ASGI middleware whose thread the requests inside it share."""
+@pytest.mark.parametrize("used", [False, True])
+async def test_stream_leaves_the_thread_of_an_outer_context_alone(handler_class, used):
+    """Another request works in it, which has begun after the stream has."""
+    begun, go, pages, messages = asyncio.Event(), asyncio.Event(), [], asyncio.Queue()
 
-    async def outer(scope, receive, send):
+    async def set_tenant(request):
+        await sync_to_async(setattr)(in_thread, "tenant", "green")
+        begun.set()
+        await go.wait()
+        return HttpResponse(await sync_to_async(getattr)(in_thread, "tenant", "none"))
+
+    async def view(request):
+        messages.put_nowait({"type": "http.request"})
+        page = serve(handler_class, set_tenant)(request.scope, messages.get, pages_send)
+        request.page = asyncio.create_task(page)
+        await begun.wait()
+        return AsyncStreamingHttpResponse(green_tenants(request))
+
+    async def pages_send(message):
+        pages.append(message.get("body"))
+
+    async def green_tenants(request):
+        async for tenant in tenants():
+            yield tenant
+        go.set()
+        await request.page
+
+    async def application(*arguments):
         async with ThreadSensitiveContext():
-            await sync_to_async(setattr)(in_thread, "tenant", "outer")
-            await application(scope, receive, send)
-            outer.tenant = await sync_to_async(getattr)(in_thread, "tenant", "none")
+            if used:
+                await sync_to_async(note_thread)()
+            await serve(handler_class, view)(*arguments)
 
-    return outer
-
-
-async def test_connections_are_closed_inside_an_outer_context(handler_class, database):
-    def view(request):
-        return HttpResponse(str(query()))
-
-    application = in_outer_context(serve(handler_class, view))
-    assert await get(application) == (200, "1")
-    assert database.opened == database.closed == 1
-
-
-async def test_outer_context_keeps_its_thread(handler_class):
-    handler = serve(handler_class, tenant_view(AsyncStreamingHttpResponse))
-    application = in_outer_context(handler)
-    assert await get(application) == (200, "outer " * 3)
-    assert application.tenant == "outer"
+    assert await get(application) == (200, "green " * 2)
+    assert pages == [None, b"green"]
 
 
 async def test_sync_code_does_not_start_after_the_request_has_failed():
     """Unlike under Django 5.2, whose handler leaves the view running."""
-    ran = []
-    release = threading.Event()
+    ran, busy, release = [], threading.Event(), threading.Event()
+
+    def block():
+        busy.set()
+        release.wait(ROOM)
 
     async def view(request):
-        first = asyncio.create_task(sync_to_async(release.wait)(5))
+        first = asyncio.create_task(sync_to_async(block)())
         await asyncio.sleep(0)
         await sync_to_async(ran.append)("too late")  # queued behind the first
         await first
 
-    handler = serve(handlers.ASGIHandler, view)
-    communicator = open_request(handler)
-    for _ in range(2):  # the second is none that a server may send
-        await communicator.send_input({"type": "http.request"})
-    asyncio.get_running_loop().call_later(0.2, release.set)
+    request = await send_request(serve(ASGIHandler, view))
+    await until(busy.is_set)
+    await request.send_input({"type": "http.request"})  # which no server may send
+    await until(request.input_queue.empty)
+    asyncio.get_running_loop().call_soon(release.set)
     with pytest.raises(AssertionError, match="Invalid ASGI message"):
-        await communicator.wait(5)
+        await outcome(request)
     assert ran == []
-
-
-class Nameless:
-    """A receiver that has no module, as some that C code makes."""
-
-    __module__ = None
-
-    def __call__(self, **kwargs):
-        note_thread()
-
-
-async def test_receiver_without_a_module(handler_class):
-    receiver = Nameless()
-    for signal in (request_started, request_finished):
-        signal.connect(receiver)
-    try:
-        assert await get(serve(handler_class, plain_view)) == (200, "123")
-    finally:
-        for signal in (request_started, request_finished):
-            signal.disconnect(receiver)
-    assert len(closed_in) == 2
-    assert threading.current_thread() not in closed_in
-
-
-class BareStream(HttpResponseBase):
-    """A streaming response that does not descend from Django's."""
-
-    streaming = True
-
-    async def __aiter__(self):
-        async for number in numbers():
-            yield number.encode()
-
-
-async def test_streaming_response_that_is_none_of_djangos(handler_class):
-    async def view(request):
-        return BareStream()
-
-    assert await get(serve(handler_class, view)) == (200, "123")

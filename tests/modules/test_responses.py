@@ -7,9 +7,9 @@ from contextlib import aclosing
 import pytest
 from django.test import AsyncClient, override_settings
 from django.urls import path
-from in_process import leave, open_request, open_stream, serve
+from in_process import ROOM, leave, open_stream, send_request, serve
 
-import handlers
+from handlers import ASGIHandler
 from responses import AsyncStreamingHttpResponse
 
 
@@ -20,55 +20,6 @@ async def letters():
 
 async def parts(response):
     return [part async for part in response]
-
-
-@pytest.mark.parametrize("content", [iter("ab"), ["a"], "ab", (c for c in "ab")])
-def test_refuses_sync_iterable(content):
-    with pytest.raises(TypeError, match="use an async generator"):
-        AsyncStreamingHttpResponse(content)
-
-
-def test_refuses_what_is_sync_and_async():
-    """As a QuerySet is: Django's response would read it the sync way."""
-
-    class Both(Letters):
-        def __iter__(self):
-            return iter("ab")
-
-    with pytest.raises(TypeError, match="cannot stream Both"):
-        AsyncStreamingHttpResponse(Both())
-
-
-def test_refuses_sync_iterable_set_later():
-    response = AsyncStreamingHttpResponse(letters())
-    with pytest.raises(TypeError, match="use an async generator"):
-        response.streaming_content = iter("ab")
-
-
-def test_refuses_to_be_served_over_wsgi():
-    with pytest.raises(TypeError, match="serve it with uvicorn"):
-        iter(AsyncStreamingHttpResponse(letters()))
-
-
-async def test_yields_bytes():
-    assert await parts(AsyncStreamingHttpResponse(letters())) == [b"a", b"b"]
-
-
-async def test_yields_bytes_in_its_charset():
-    async def accents():
-        yield "é"
-
-    latin = {"content_type": "text/plain; charset=latin-1"}
-    response = AsyncStreamingHttpResponse(accents(), **latin)
-    assert await parts(response) == ["é".encode("latin-1")]
-
-
-async def test_makes_bytes_as_a_subclass_wants():
-    class Upper(AsyncStreamingHttpResponse):
-        def make_bytes(self, value):
-            return super().make_bytes(value).upper()
-
-    assert await parts(Upper(letters())) == [b"A", b"B"]
 
 
 class Letters:
@@ -83,11 +34,60 @@ class Letters:
         self.closed += 1
 
 
-async def test_closes_an_async_iterable():
+class Both(Letters):
+    """As a QuerySet is: Django's response would read it the sync way."""
+
+    def __iter__(self):
+        return iter("ab")
+
+
+@pytest.mark.parametrize("content", [iter("ab"), ["a"], "ab", Both()])
+def test_refuses_sync_iterable(content):
+    with pytest.raises(
+        TypeError, match=f"stream {type(content).__name__}: use an async"
+    ):
+        AsyncStreamingHttpResponse(content)
+    response = AsyncStreamingHttpResponse(letters())
+    with pytest.raises(TypeError, match="use an async generator"):
+        response.streaming_content = content
+
+
+def test_refuses_to_be_served_over_wsgi():
+    with pytest.raises(TypeError, match="serve it with uvicorn"):
+        iter(AsyncStreamingHttpResponse(letters()))
+
+
+class Upper(AsyncStreamingHttpResponse):
+    def make_bytes(self, value):
+        return super().make_bytes(value).upper()
+
+
+async def accents():
+    yield "é"
+
+
+@pytest.mark.parametrize(
+    ("response", "content"),
+    [
+        (lambda: AsyncStreamingHttpResponse(letters()), b"ab"),
+        (lambda: AsyncStreamingHttpResponse(Letters()), b"ab"),
+        (lambda: Upper(letters()), b"AB"),
+        (
+            lambda: AsyncStreamingHttpResponse(
+                accents(), content_type="text/plain; charset=latin-1"
+            ),
+            b"\xe9",
+        ),
+    ],
+    ids=["generator", "iterable", "make_bytes", "charset"],
+)
+async def test_yields_bytes(response, content):
+    assert b"".join(await parts(response())) == content
+
+
+async def test_calls_the_close_of_an_async_iterable():
     content = Letters()
-    response = AsyncStreamingHttpResponse(content)
-    assert await parts(response) == [b"a", b"b"]
-    response.close()
+    AsyncStreamingHttpResponse(content).close()
     assert content.closed == 1
 
 
@@ -104,31 +104,13 @@ async def test_closes_the_generator_of_an_async_iterable():
                 closed.append(True)
 
     response = AsyncStreamingHttpResponse(Events())  # refers to the generator, too
-    async with aclosing(aiter(response)) as parts:
-        assert await anext(parts) == b"a"
+    async with aclosing(aiter(response)) as content:
+        assert await anext(content) == b"a"
     assert closed
 
 
-async def test_closes_the_generator_behind_middleware():
-    closed = []
-
-    async def generator():
-        try:
-            yield "a"
-            yield "b"
-        finally:
-            closed.append(True)
-
-    content = generator()  # which is still referred to: nothing else would close it
-    response = AsyncStreamingHttpResponse(content)
-    response.streaming_content = upper(response.streaming_content)
-    async with aclosing(aiter(response)) as parts:
-        assert await anext(parts) == b"A"
-    assert closed
-
-
-async def test_closes_the_outermost_generator_first():
-    closed = []
+def layered(closed, raises=None):
+    """A response whose generator middleware has wrapped; each notes its closing."""
 
     async def layer(name, content):
         try:
@@ -136,18 +118,45 @@ async def test_closes_the_outermost_generator_first():
                 yield part
         finally:
             closed.append(name)
+            if name == raises:
+                raise ValueError(f"in the {name} layer")
 
-    inner = layer("inner", letters())
+    inner = layer("inner", letters())  # referred to: nothing else would close it
     response = AsyncStreamingHttpResponse(inner)
     response.streaming_content = layer("outer", response.streaming_content)
-    async with aclosing(aiter(response)) as parts:
-        await anext(parts)
+    response.kept = inner
+    return response
+
+
+async def test_closes_the_outermost_generator_first():
+    closed = []
+    async with aclosing(aiter(layered(closed))) as content:
+        assert await anext(content) == b"a"
     assert closed == ["outer", "inner"]
 
 
-async def upper(content):
-    async for part in content:
-        yield part.upper()
+@pytest.mark.parametrize("failing", ["outer", "inner"])
+async def test_closes_all_generators_whichever_fails(failing):
+    closed = []
+    content = aiter(layered(closed, failing))
+    await anext(content)
+    with pytest.raises(ValueError, match=f"in the {failing} layer"):
+        await content.aclose()
+    assert closed == ["outer", "inner"]
+
+
+async def test_cancel_of_the_generator_does_not_replace_an_error():
+    """Django's response leaves the closing, and what it raises, to Python."""
+
+    async def cancelled():
+        try:
+            yield "a"
+        finally:
+            raise asyncio.CancelledError("of the generator")
+
+    content = aiter(AsyncStreamingHttpResponse(cancelled()))
+    await anext(content)
+    await content.aclose()
 
 
 async def letters_view(request):
@@ -174,59 +183,54 @@ async def test_under_djangos_test_client(method, url, content):
     assert b"".join(await parts(response)) == content
 
 
-async def heartbeat(content):
-    """Send a comment when nothing else comes: as middleware does it."""
-    parts = aiter(content)
-    pending = asyncio.ensure_future(anext(parts))
-    try:
-        while True:
-            done, _ = await asyncio.wait([pending], timeout=0.02)
-            if done:
-                yield pending.result()
-                pending = asyncio.ensure_future(anext(parts))
-            else:
-                yield ":\n\n"
-    finally:
-        pending.cancel()
+def with_heartbeat(generator):
+    """Middleware that sends comments while nothing else comes: a task of its own."""
+
+    async def heartbeat(content):
+        content = aiter(content)
+        pending = asyncio.ensure_future(anext(content))
+        try:
+            while True:
+                done, _ = await asyncio.wait([pending], timeout=0.02)
+                yield pending.result() if done else ":\n\n"
+                if done:
+                    pending = asyncio.ensure_future(anext(content))
+        finally:
+            pending.cancel()
+
+    async def view(request):
+        response = AsyncStreamingHttpResponse(generator())
+        response.streaming_content = heartbeat(response.streaming_content)
+        return response
+
+    return serve(ASGIHandler, view)
 
 
 async def test_heartbeat_ends_without_a_complaint(caplog):
-    closed = asyncio.Event()
+    closed, complaints = asyncio.Event(), []
 
     async def silent():
         try:
-            await asyncio.sleep(60)
+            await asyncio.Event().wait()
             yield "late"
         finally:
             closed.set()
 
-    async def view(request):
-        response = AsyncStreamingHttpResponse(silent())
-        response.streaming_content = heartbeat(response.streaming_content)
-        return response
-
-    complaints = []
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda loop, context: complaints.append(context))
     with caplog.at_level(logging.WARNING):
-        await leave(await open_stream(serve(handlers.ASGIHandler, view)))
-        await asyncio.wait_for(closed.wait(), 5)
-        await asyncio.sleep(0.05)
-    assert complaints == []
-    assert caplog.records == []
+        await leave(await open_stream(with_heartbeat(silent)))
+        await asyncio.wait_for(closed.wait(), ROOM)
+        await asyncio.sleep(0.05)  # for a complaint that comes late
+    assert complaints == caplog.records == []
 
 
-async def test_generator_that_fails_behind_a_heartbeat_is_an_error():
-    async def failing():
-        yield "a"
-        raise ValueError("on purpose")
+async def failing():
+    yield "a"
+    raise ValueError("on purpose")
 
-    async def view(request):
-        response = AsyncStreamingHttpResponse(failing())
-        response.streaming_content = heartbeat(response.streaming_content)
-        return response
 
-    stream = open_request(serve(handlers.ASGIHandler, view))
-    await stream.send_input({"type": "http.request"})
+async def test_error_of_a_generator_behind_a_heartbeat_is_raised():
+    stream = await send_request(with_heartbeat(failing))
     with pytest.raises(ValueError, match="on purpose"):
-        await stream.wait(5)
+        await stream.wait(ROOM)

@@ -5,8 +5,11 @@ import asyncio
 from asgiref.testing import ApplicationCommunicator
 from django.core.handlers.asgi import ASGIRequest
 from django.db import connection
+from django.http import StreamingHttpResponse
 from django.test import override_settings
 from django.urls import path
+
+ROOM = 30  # seconds, which only a test that fails takes
 
 
 def serve(handler_class, view, middleware=(), request_class=ASGIRequest):
@@ -19,6 +22,24 @@ def serve(handler_class, view, middleware=(), request_class=ASGIRequest):
         handler = handler_class()
     handler.request_class = Request
     return handler
+
+
+def streaming(generator, response_class=StreamingHttpResponse, **options):
+    """Return a view that streams what the generator function makes."""
+
+    async def view(request):
+        return response_class(generator(), **options)
+
+    return view
+
+
+async def waiting():
+    yield "tick"
+    await asyncio.Event().wait()
+
+
+async def waiting_view(request):
+    await asyncio.Event().wait()
 
 
 def open_request(handler, url="/", method="GET", headers=()):
@@ -36,12 +57,18 @@ def open_request(handler, url="/", method="GET", headers=()):
     return ApplicationCommunicator(handler, scope)
 
 
+async def send_request(handler, url="/", method="GET", body=b"", headers=()):
+    """Start a request and send its body; the answer has still to be read."""
+    request = open_request(handler, url, method, headers)
+    await request.send_input({"type": "http.request", "body": body})
+    return request
+
+
 async def get(handler, url="/", method="GET", body=b"", headers=()):
     """Run a request to its end; return the status and the body."""
-    communicator = open_request(handler, url, method, headers)
-    await communicator.send_input({"type": "http.request", "body": body})
-    await communicator.wait(5)
-    output = communicator.output_queue
+    request = await send_request(handler, url, method, body, headers)
+    await request.wait(ROOM)
+    output = request.output_queue
     start, *parts = [output.get_nowait() for _ in range(output.qsize())]
     assert not parts[-1].get("more_body", False)
     return start["status"], b"".join(part.get("body", b"") for part in parts).decode()
@@ -49,29 +76,41 @@ async def get(handler, url="/", method="GET", body=b"", headers=()):
 
 async def open_stream(handler, url="/"):
     """Start a stream; return when its first part has come."""
-    communicator = open_request(handler, url)
-    await communicator.send_input({"type": "http.request"})
-    assert (await communicator.receive_output(5))["status"] == 200
-    part = await communicator.receive_output(5)
+    stream = await send_request(handler, url)
+    assert (await stream.receive_output(ROOM))["status"] == 200
+    part = await stream.receive_output(ROOM)
     assert isinstance(part["body"], bytes)
     assert part["more_body"]
-    return communicator
+    return stream
 
 
 async def leave(stream):
     """Be a client that goes away; return when the handler has noticed."""
     await stream.send_input({"type": "http.disconnect"})
-    await stream.wait(5)
+    await stream.wait(ROOM)
+
+
+async def outcome(request):
+    """Raise what the handler raises, a CancelledError, too; or return."""
+    await asyncio.wait([request.future], timeout=ROOM)
+    request.future.result()
+
+
+async def cancel(request):
+    """Be a server that cancels the request."""
+    request.future.cancel()
+    await outcome(request)
 
 
 async def until(condition):
-    """Wait until the condition holds; TimeoutError after five seconds."""
-    async with asyncio.timeout(5):
+    """Wait until the condition holds."""
+    async with asyncio.timeout(ROOM):
         while not condition():
             await asyncio.sleep(0.01)
 
 
-def query():
-    """Open a database connection, and use it."""
+def query(sql="SELECT 1"):
+    """Use a database connection, and open it for that; return the first value."""
     with connection.cursor() as cursor:
-        return cursor.execute("SELECT 1").fetchone()[0]
+        row = cursor.execute(sql).fetchone()
+        return row and row[0]
