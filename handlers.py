@@ -117,9 +117,8 @@ class ASGIHandler(asgi.ASGIHandler):
             error = await caught_cancel()
         bridge = getattr(waiting_thread, "current", None)
         if error or getattr(bridge, "_broken", False):
-            waiting_thread.current = (
-                outer  # a cancelled bridge leaves one that has ended
-            )
+            # A bridge (async_to_sync) that was cancelled leaves one that has ended.
+            waiting_thread.current = outer
         await self.finish(request, response, error)
 
     async def finish(self, request, response, error):
