@@ -7,7 +7,8 @@ Django's own (5.2 to 6.1) runs its receivers of request_started in a thread per 
 - if response.needs_thread is False, the request's thread ends before the first part,
   unless a call or a transaction in it has yet to end, or outer code shares it;
 - an event stream that the server cancels gets its last message, and no CancelledError;
-- a response is closed, and request_finished sent, even after an error or a cancel;
+- a response is closed, and request_finished sent, even after an error or a cancel,
+  which is then raised, and not an error of the close;
 - the rest is as in Django 6.1, under 5.2, too: context variables leave the view.
 Why not 28 lines that end the thread after the view? Opening a stream would take 528 us,
 not 152, closing it 751, not 49, and 1,000 clients leaving at once 1,003 threads, not 2.
@@ -62,7 +63,7 @@ class ASGIHandler(asgi.ASGIHandler):
             try:
                 await super().__call__(scope, receive, send)
             except Exception:
-                if not outer:  # Django waits for its thread, and is cancelled there
+                if not outer:  # where Django waits for its thread, a cancel comes first
                     await asyncio.sleep(0)
                 raise
             finally:
@@ -204,7 +205,7 @@ def cancelling():
 
 
 async def caught_cancel():
-    """Return the cancel that the view has caught, or a TaskGroup put off (3.13)."""
+    """Return the cancel that a view has caught, or that TaskGroup has put off."""
     with suppress(asyncio.CancelledError):
         await asyncio.sleep(0)
     return asyncio.CancelledError()

@@ -116,6 +116,17 @@ async def test_error_response_of_create_request(handler_class):
     assert closed == [True]
 
 
+async def test_cancel_precedes_an_error_of_create_request(handler_class):
+    class Handler(handler_class):
+        def create_request(self, scope, body_file):
+            asyncio.current_task().cancel()
+            raise ValueError("on purpose")
+
+    request = await send_request(serve(Handler, sync_view))
+    with pytest.raises(asyncio.CancelledError):
+        await outcome(request)
+
+
 async def test_send_may_be_called_from_sync_code(handler_class):
     class Handler(handler_class):
         async def send_response(self, response, send):
