@@ -3,6 +3,7 @@
 import asyncio
 import re
 import shutil
+import sys
 import signal
 from contextlib import suppress
 
@@ -29,7 +30,8 @@ RECORD_NUMBERS = """
 
 @pytest.fixture
 def project(tmp_path):
-    """A copy of the project."""
+    """A copy of the project, with the same .venv."""
+    (tmp_path / ".venv").symlink_to(sys.prefix)
     for name in FILES + HIDDEN:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / name, tmp_path / name)  # no newer than the venv's stamps

@@ -105,7 +105,7 @@ def run_make(*arguments, environment=None, venv=VENV):
 class Server:
     """A server started by `make TARGET`, for the length of a with block.
 
-    folder: where the Makefile is; variables: make's, and so the environment's. Raises
+    folder: of a copy with a .venv; variables: make's, and so the environment's. Raises
     RuntimeError with the end of the log if the server does not start.
     """
 
@@ -138,7 +138,7 @@ class Server:
     def launch(self):
         """Start the server; ready() tells when it listens."""
         variables = [f"{name}={value}" for name, value in self.variables.items()]
-        venv = os.path.relpath(sys.prefix, self.folder)
+        venv = VENV if self.folder == ROOT else ".venv"
         command = make(self.target, *variables, venv=venv)
         output = {"stdout": self._log, "stderr": subprocess.STDOUT}
         self.process = start(command, cwd=self.folder, **output)
