@@ -3,8 +3,8 @@
 import asyncio
 import re
 import shutil
-import sys
 import signal
+import sys
 from contextlib import suppress
 
 import httpx
