@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass
@@ -64,6 +65,22 @@ def start(command, environment=None, **options):
         text=True,
         **{"cwd": ROOT, "stdin": subprocess.DEVNULL} | options,
     )
+
+
+@contextmanager
+def uninterrupted():
+    """Put Ctrl-C off: an interrupted start would leave a process that nobody knows."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # the main thread alone is interrupted
+        return
+    pressed = []
+    before = signal.signal(signal.SIGINT, lambda *arguments: pressed.append(arguments))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if pressed and callable(before):
+        before(*pressed[0])
 
 
 @contextmanager
@@ -141,7 +158,8 @@ class Server:
         venv = VENV if self.folder == ROOT else ".venv"
         command = make(self.target, *variables, venv=venv)
         output = {"stdout": self._log, "stderr": subprocess.STDOUT}
-        self.process = start(command, cwd=self.folder, **output)
+        with uninterrupted():
+            self.process = start(command, cwd=self.folder, **output)
         self._deadline = time.monotonic() + 30
 
     def ready(self):
