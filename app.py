@@ -67,8 +67,7 @@ def sse(request):
     return StreamingHttpResponse(countdown(), headers=HEADERS)
 
 
-# Django's own response would do, too. This one refuses a sync generator, and
-# needs no thread.
+# Unlike Django's own, it refuses a sync generator, and needs no thread.
 async def asse(request):
     return AsyncStreamingHttpResponse(acountdown(), headers=HEADERS)
 
@@ -81,9 +80,8 @@ async def aindex(request):
     return HttpResponse(page("ASGI"))
 
 
-# The post has two modules with urlpatterns of their own. This one has both:
-# WSGI requests use urlpatterns, ASGI requests async_urlpatterns (a tuple,
-# since Django keeps it as a dictionary's key).
+# Two modules in the post, one here: WSGI requests use urlpatterns, ASGI ones
+# async_urlpatterns (a tuple, since a list can't be the key of a cache).
 urlpatterns = [path("", index), path("sse/", sse)]
 async_urlpatterns = (path("", aindex), path("sse/", asse))
 
