@@ -15,7 +15,6 @@ about three times the CPU to open it, and 1,003 threads when 1,000 clients leave
 """
 
 import asyncio
-import sys
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import closing, suppress
@@ -24,23 +23,21 @@ from tempfile import SpooledTemporaryFile
 from types import MethodType
 
 import django
-from asgiref import sync
-from django.core.cache import caches, close_caches
+from asgiref.sync import AsyncToSync, SyncToAsync, ThreadSensitiveContext, sync_to_async
+from django import db
+from django.core import cache
 from django.core.exceptions import RequestAborted
 from django.core.handlers import asgi, base
 from django.core.signals import request_finished, request_started
-from django.db import close_old_connections, connections, reset_queries
 from django.http.response import HttpResponseBase
 from django.urls import set_script_prefix
 
-OWN = (reset_queries, close_old_connections, close_caches, base.reset_urlconf)
+OWN = db.reset_queries, db.close_old_connections, cache.close_caches, base.reset_urlconf
 OWN_IDS = {id(receiver) for receiver in OWN}  # as in the keys of Django's signals
 # Where asgiref looks for the thread of sync code, in this order; nothing public tells.
-waiting_thread = sync.AsyncToSync.executors  # .current: one that waits for this code
-thread_context = sync.SyncToAsync.thread_sensitive_context
-thread_of_context = sync.SyncToAsync.context_to_thread_executor
-
-request_thread: ContextVar["RequestThread"] = ContextVar("request_thread")
+waiting_thread = AsyncToSync.executors  # .current: one that waits for this code
+thread_context = SyncToAsync.thread_sensitive_context
+thread_of_context = SyncToAsync.context_to_thread_executor
 
 
 def get_asgi_application() -> "ASGIHandler":
@@ -53,27 +50,19 @@ class ASGIHandler(asgi.ASGIHandler):
     """Django's ASGIHandler with another handle(); the module says what differs."""
 
     async def __call__(self, scope: dict, receive: Callable, send: Callable) -> None:
-        """Give the request a thread of its own, unless outer code has one for it."""
-        outer = thread_context.get(None) or getattr(waiting_thread, "current", None)
-        async with sync.ThreadSensitiveContext() as context:
-            thread = RequestThread()
-            token = request_thread.set(thread)
-            if not outer:
-                thread_of_context[context] = thread
-            try:
-                await super().__call__(scope, receive, send)
-            except Exception:
-                if not outer:  # where Django waits for its thread, a cancel comes first
-                    await asyncio.sleep(0)
-                raise
-            finally:
-                request_thread.reset(token)
-                if not (outer or thread.pool):
-                    del thread_of_context[context]
+        """Give the request a thread of its own, unless outer code shares its own."""
+        async with ThreadSensitiveContext() as context:
+            thread, waiting = RequestThread(), getattr(waiting_thread, "current", None)
+            if not waiting:
+                thread_of_context.setdefault(thread_context.get(), thread)
+            own = context.token and not waiting
+            request_thread.set(thread if own else no_thread)
+            await super().__call__(scope, receive, send)
+            if own and not thread.pool:  # else asgiref would start one to end it
+                del thread_of_context[context]
 
     async def handle(self, scope: dict, receive: Callable, send: Callable) -> None:
         """Serve one request, in the server's task and context."""
-        send = Send(send)
         try:
             body_file = await self.read_body(receive)
         except RequestAborted:
@@ -87,78 +76,90 @@ class ASGIHandler(asgi.ASGIHandler):
             request, error_response = self.create_request(scope, body_file)
             if request is None:
                 body_file.close()
+            send = Send(send)
             try:
                 await self.respond(request, error_response, receive, send)
             except asyncio.CancelledError:
-                # A cut download must look cut; an event stream may end after any event.
-                if not (send.is_open and cancelling()):
+                if not await send.ended_in_order():
                     raise
-                await send.end_event_stream()
 
     async def respond(self, request, response, receive, send):
         """Send the view's response, or the error response; then close it."""
-        outer, error = getattr(waiting_thread, "current", None), None
+        outer, begun = getattr(waiting_thread, "current", None), []
         try:
-            async with asyncio.TaskGroup() as group:
-                if request is not None:
-                    listener = group.create_task(self.listen_for_disconnect(receive))
-                    response = await self.run_get_response(request)
-                    if not getattr(response, "needs_thread", True):
-                        request_thread.get().end_if_idle()
-                await self.send_response(response, send)
-                if request is not None:
-                    listener.cancel()
-        except BaseExceptionGroup as errors:
-            _, error = errors.split(RequestAborted)  # the client has gone: no error
-            if error and len(error.exceptions) == 1:
+            try:
+                async with asyncio.TaskGroup() as group:
+                    if request is not None:
+                        group.create_task(self.listen_for_disconnect(receive))
+                        response = await self.run_get_response(request)
+                        if not getattr(response, "needs_thread", True):
+                            request_thread.get().end_if_idle()
+                    await self.send_response(response, send)
+                    raise ResponseSent
+            except* (ResponseSent, RequestAborted):
+                pass
+            await self.close(request, response, begun)
+        except BaseException as error:
+            if isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
                 error = error.exceptions[0]
-        except BaseException as cancel:
-            error = cancel
-        if not error and cancelling() and sys.version_info >= (3, 13):
-            error = await caught_cancel()
-        bridge = getattr(waiting_thread, "current", None)
-        if error or getattr(bridge, "_broken", False):
-            # A bridge (async_to_sync) that was cancelled leaves one that has ended.
-            waiting_thread.current = outer
-        await self.finish(request, response, error)
+            if not begun:
+                waiting_thread.current = outer  # in place of one that has ended
+                await self.close(request, response, begun, error)
+            raise error
 
-    async def finish(self, request, response, error):
-        """Close the response; then raise the error, rather than one of closing."""
-        try:
-            if closes_here(request, response):
-                response.close()
-            elif response is None:
-                await request_finished.asend(sender=self.__class__)
-            elif error:  # the next cancel must not take it out of the thread's queue
-                await asyncio.shield(sync.sync_to_async(close_at_last)(response))
-            else:
-                await sync.sync_to_async(response.close)()
-        finally:
-            if error:
-                raise error
+    async def close(self, request, response, begun, error=None):
+        """Close the response, and send request_finished."""
+        if closes_here(request, response):
+            close_once(response, begun, error)
+            closed = asyncio.sleep(0)  # for a cancel that TaskGroup has put off
+        elif response is None:
+            begun.append(True)
+            closed = request_finished.asend(sender=self.__class__)
+        else:
+            closed = sync_to_async(close_once)(response, begun, error)
+        await (close_after(error, closed) if error else closed)
+
+
+class ResponseSent(Exception):
+    """Ends the task group of a request, as Python's documentation shows."""
+
+
+async def close_after(error, closed):
+    """Await it to the end; it raises nothing, and a cancel comes after the error."""
+    try:
+        await asyncio.shield(closed)
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task.cancelling() and not isinstance(error, asyncio.CancelledError):
+            task.uncancel()
+            task.cancel()
+    except BaseException:
+        pass
 
 
 class RequestThread(Executor):
-    """Runs the sync code of one request, in a thread that the first call starts."""
+    """The thread of a request's sync code; the first call starts it."""
 
-    pool = last_call = None
-    in_transaction = False
+    def __init__(self):
+        self.pool, self.calls, self.in_transaction = None, set(), False
 
     def submit(self, function, /, *args, **kwargs):
         self.pool = self.pool or ThreadPoolExecutor(max_workers=1)
-        self.last_call = self.pool.submit(self.run, function, args, kwargs)
-        return self.last_call
+        call = self.pool.submit(self.run, function, args, kwargs)
+        self.calls.add(call)
+        call.add_done_callback(self.calls.discard)
+        return call
 
     def run(self, function, args, kwargs):
         try:
             return function(*args, **kwargs)
         finally:
-            used = connections.all(initialized_only=True)
+            used = db.connections.all(initialized_only=True)
             self.in_transaction = any(c.connection and not c.autocommit for c in used)
 
     def end_if_idle(self):
-        if self.pool and self.last_call.done() and not self.in_transaction:
-            self.submit(connections.close_all)
+        if self.pool and not (self.calls or self.in_transaction):
+            self.submit(db.connections.close_all)
             self.shutdown(wait=False)
 
     def shutdown(self, wait=True, *, cancel_futures=False):
@@ -167,12 +168,14 @@ class RequestThread(Executor):
             self.pool = None
 
 
+no_thread = RequestThread()  # stands for one that is not the request's own
+request_thread = ContextVar("request_thread", default=no_thread)
+
+
 def only_django_receives(signal):
     """Tell whether sync code has no thread yet, and all receivers are Django's own."""
-    context = thread_context.get(None)
-    thread = context and thread_of_context.get(context)
-    in_use = thread.pool if isinstance(thread, RequestThread) else thread
-    if in_use or getattr(waiting_thread, "current", None):
+    thread = thread_of_context.get(thread_context.get(None))
+    if getattr(thread, "pool", thread) or getattr(waiting_thread, "current", None):
         return False
     return all(key[0] in OWN_IDS for key, *_ in signal.receivers)
 
@@ -187,52 +190,45 @@ def closes_here(request, response):
         and closers == [MethodType(asgi.ASGIRequest.close, request)]
         and body_file.close == MethodType(SpooledTemporaryFile.close, body_file)
         and request.content_type != "multipart/form-data"  # uploads have a close()
-        and not caches.all(initialized_only=True)  # close_caches() closes them
+        and not cache.caches.all(initialized_only=True)  # close_caches() closes them
     )
 
 
-def close_at_last(response):
-    """Close it, and send request_finished even if that is cancelled by a closer."""
-    try:
-        response.close()
-    finally:
-        if not response.closed:
-            request_finished.send(sender=response._handler_class)
-
-
-def cancelling():
-    return asyncio.current_task().cancelling()
-
-
-async def caught_cancel():
-    """Return the cancel that a view has caught, or that TaskGroup has put off."""
-    with suppress(asyncio.CancelledError):
-        await asyncio.sleep(0)
-    return asyncio.CancelledError()
+def close_once(response, begun, error):
+    if not begun:
+        begun.append(True)
+        try:
+            response.close()
+        finally:
+            if error and not response.closed:  # a closer was cancelled
+                request_finished.send(sender=response._handler_class)
 
 
 class Send:
     """Wraps the server's send(); is_open: whether an event stream has yet to end."""
 
+    is_open = False
+
     def __init__(self, send):
-        self.send, self.is_open = send, False
+        self.send = send
 
-    @sync.markcoroutinefunction  # it returns a coroutine, but adds none for a part
-    def __call__(self, message):
-        if message["type"] == "http.response.start":
-            return self.start(message)
+    async def __call__(self, message):
         self.is_open = self.is_open and message.get("more_body", False)
-        return self.send(message)
-
-    async def start(self, message):
         await self.send(message)
-        headers = {name.lower(): value for name, value in message.get("headers", ())}
-        kind = headers.get(b"content-type", b"").lower()
-        self.is_open = kind.startswith(b"text/event-stream")
+        if "headers" in message:
+            headers = {name.lower(): value for name, value in message["headers"]}
+            kind = headers.get(b"content-type", b"").lower()
+            self.is_open = kind.startswith(b"text/event-stream")
 
-    async def end_event_stream(self):
+    async def ended_in_order(self):
+        """End an event stream that the server cancels; tell whether it was one."""
+        # A cut download must look cut; an event stream may end after any event.
+        task = asyncio.current_task()
+        if not (self.is_open and task.cancelling()):
+            return False
         with suppress(OSError):  # the client has gone, too
             await self.send({"type": "http.response.body"})
-        asyncio.current_task().uncancel()
+        task.uncancel()
         # Django would wait for the thread, and uvicorn cancels whoever still waits.
         request_thread.get().shutdown(wait=False)
+        return True

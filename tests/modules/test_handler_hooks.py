@@ -116,14 +116,15 @@ async def test_error_response_of_create_request(handler_class):
     assert closed == [True]
 
 
-async def test_cancel_precedes_an_error_of_create_request(handler_class):
+@pytest.mark.parametrize("error", [ValueError, asyncio.CancelledError])
+async def test_cancel_precedes_an_error_of_create_request(handler_class, error):
     class Handler(handler_class):
         def create_request(self, scope, body_file):
-            asyncio.current_task().cancel()
-            raise ValueError("on purpose")
+            asyncio.current_task().cancel("by the server")
+            raise error("on purpose")
 
     request = await send_request(serve(Handler, sync_view))
-    with pytest.raises(asyncio.CancelledError):
+    with pytest.raises(asyncio.CancelledError, match="by the server"):
         await outcome(request)
 
 
@@ -201,14 +202,28 @@ async def cancelled_view(request):
     raise asyncio.CancelledError("on purpose")
 
 
+def failing_receiver(**kwargs):
+    raise KeyError("in the receiver")
+
+
+@pytest.mark.parametrize("view", [page_view, waiting_view])
+async def test_error_of_a_receiver_is_raised_once(
+    handler_class, connect, signals, view
+):
+    connect(request_finished, failing_receiver)
+    request = await send_request(serve(handler_class, view))
+    if view is waiting_view:
+        await request.send_input({"type": "http.disconnect"})
+    with pytest.raises(KeyError, match="in the receiver"):
+        await outcome(request)
+    assert signals == ["started", "finished"]
+
+
 @pytest.mark.parametrize("view", [streaming(failing), cancelled_view])
 async def test_error_of_a_receiver_does_not_replace_the_first(view, connect):
     """Django sends no request_finished then."""
 
-    def receiver(**kwargs):
-        raise KeyError("in the receiver")
-
-    connect(request_finished, receiver)
+    connect(request_finished, failing_receiver)
     request = await send_request(serve(handlers.ASGIHandler, view))
     with pytest.raises((ValueError, asyncio.CancelledError), match="on purpose"):
         await outcome(request)

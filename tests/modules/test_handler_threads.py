@@ -241,6 +241,10 @@ async def test_task_beside_the_stream_keeps_its_busy_thread(handler_class):
     async def view(request):
         tasks.append(asyncio.create_task(work()))
         await until(busy.is_set)
+        queued = asyncio.create_task(sync_to_async(query)())
+        await asyncio.sleep(0)
+        queued.cancel()
+        await asyncio.wait([queued])  # which says nothing of the one before it
         return AsyncStreamingHttpResponse(waiting())
 
     stream = await open_stream(serve(handler_class, view))
