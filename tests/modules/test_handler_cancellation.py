@@ -213,9 +213,9 @@ async def test_cancel_before_sync_code_of_the_generator_calls_async_code(signals
     assert signals == ["started", "finished"]
 
 
-def closed_by(closer, generator):
+def closed_by(closer, generator, **options):
     async def view(request):
-        response = StreamingHttpResponse(generator())
+        response = StreamingHttpResponse(generator(), **options)
         response._resource_closers.append(closer)
         return response
 
@@ -228,7 +228,8 @@ def blocking():
     return lambda: (begun.set(), release.wait(ROOM)), begun, release
 
 
-async def test_second_cancel_while_the_close_waits_for_a_busy_thread():
+@pytest.mark.parametrize("options", [{}, EVENT_STREAM], ids=["download", "events"])
+async def test_second_cancel_while_the_close_waits_for_a_busy_thread(options):
     block, begun, release = blocking()
     closed = threading.Event()
 
@@ -236,15 +237,20 @@ async def test_second_cancel_while_the_close_waits_for_a_busy_thread():
         yield "tick"
         await sync_to_async(block)()
 
-    stream = await open_stream(serve(ASGIHandler, closed_by(closed.set, ticks)))
+    view = closed_by(closed.set, ticks, **options)
+    stream = await open_stream(sending(view, lambda message: asyncio.sleep(0)))
     await until(begun.is_set)
     for _ in range(2):
         stream.future.cancel()
         for _ in range(9):  # turns of the loop, in which the close gets into the queue
             await asyncio.sleep(0)
     release.set()
-    with pytest.raises(asyncio.CancelledError):
+    if options:
         await outcome(stream)
+        assert stream.output_queue.get_nowait() == END
+    else:
+        with pytest.raises(asyncio.CancelledError):
+            await outcome(stream)
     await until(closed.is_set)
 
 

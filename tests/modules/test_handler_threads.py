@@ -369,6 +369,20 @@ async def test_stream_leaves_the_thread_of_an_outer_context_alone(handler_class,
     assert pages == [None, b"green"]
 
 
+async def test_receivers_run_in_the_thread_of_an_outer_context(handler_class, database):
+    """Django's of request_started close a connection that has been left there."""
+
+    async def view(request):
+        return HttpResponse(str(database.closed))
+
+    async def application(*arguments):
+        async with ThreadSensitiveContext():
+            await sync_to_async(query)()
+            await serve(handler_class, view)(*arguments)
+
+    assert await get(application) == (200, "1")
+
+
 async def test_sync_code_does_not_start_after_the_request_has_failed():
     """Unlike under Django 5.2, whose handler leaves the view running."""
     ran, busy, release = [], threading.Event(), threading.Event()
