@@ -108,7 +108,7 @@ class ASGIHandler(asgi.ASGIHandler):
             raise error
 
     async def close(self, request, response, begun, error=None):
-        """Close the response, and send request_finished."""
+        """Close the response, and send request_finished; begun then has an item."""
         if closes_here(request, response):
             close_once(response, begun, error)
             closed = asyncio.sleep(0)  # for a cancel that TaskGroup has put off

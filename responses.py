@@ -11,7 +11,7 @@ class AsyncStreamingHttpResponse(StreamingHttpResponse):
     """Stream an async iterable, and close it as soon as the response ends.
 
     Raises TypeError for a sync iterable and over WSGI, where Django's own (since 4.2)
-    collects everything before it sends anything. What a generator reads, it has to close
+    collects everything before it sends anything. What a generator reads, it closes
     itself, as by contextlib.aclosing(). Under handlers.ASGIHandler the request's thread
     ends before the first part (that module tells when not): the generator, closers and
     receivers get a new one, without the tenant or the thread-local left in the old one.
