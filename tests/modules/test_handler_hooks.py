@@ -14,8 +14,10 @@ from in_process import (
     ROOM,
     get,
     leave,
+    numbers,
     open_stream,
     outcome,
+    page_view,
     send_request,
     serve,
     streaming,
@@ -25,15 +27,6 @@ from in_process import (
 
 import handlers
 from responses import AsyncStreamingHttpResponse
-
-
-async def numbers():
-    for number in "123":
-        yield number
-
-
-async def page_view(request):
-    return HttpResponse("123")
 
 
 def sync_view(request):

@@ -17,9 +17,11 @@ from in_process import (
     ROOM,
     get,
     leave,
+    numbers,
     open_request,
     open_stream,
     outcome,
+    page_view,
     query,
     send_request,
     serve,
@@ -48,15 +50,6 @@ def check_thread(times=1):
     """It ran so often, and not on the event loop."""
     assert len(ran_in) == times
     assert threading.current_thread() not in ran_in
-
-
-async def numbers():
-    for number in "123":
-        yield number
-
-
-async def page_view(request):
-    return HttpResponse("123")
 
 
 class Content:

@@ -5,7 +5,7 @@ import asyncio
 from asgiref.testing import ApplicationCommunicator
 from django.core.handlers.asgi import ASGIRequest
 from django.db import connection
-from django.http import StreamingHttpResponse
+from django.http import HttpResponse, StreamingHttpResponse
 from django.test import override_settings
 from django.urls import path
 
@@ -31,6 +31,15 @@ def streaming(generator, response_class=StreamingHttpResponse, **options):
         return response_class(generator(), **options)
 
     return view
+
+
+async def numbers():
+    for number in "123":
+        yield number
+
+
+async def page_view(request):
+    return HttpResponse("123")
 
 
 async def waiting():
