@@ -1,6 +1,6 @@
 """The same countdown, streamed over WSGI and over ASGI.
 
-    make run-wsgi    gunicorn: an open stream holds its worker to the end
+    make run-wsgi    gunicorn: an open stream holds its worker
     make run-asgi    uvicorn:  one worker serves all the streams at once
 
 Environment: COUNT, the first number (100); TICK, seconds between events (1);
@@ -67,7 +67,7 @@ def sse(request):
     return StreamingHttpResponse(countdown(), headers=HEADERS)
 
 
-# Unlike Django's own, it refuses a sync generator, and needs no thread.
+# Unlike Django's, this response refuses a sync generator and needs no thread.
 async def asse(request):
     return AsyncStreamingHttpResponse(acountdown(), headers=HEADERS)
 
