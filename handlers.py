@@ -11,7 +11,7 @@ Django's own (5.2 to 6.1) runs its receivers of request_started in a thread per 
   which is then raised, and not an error of the close;
 - the rest is as in Django 6.1, under 5.2, too: outer code sees the view's contextvars.
 Why not 28 lines that end the thread after the view? They start one for each stream:
-about three times the CPU to open it, and 1,003 threads when 1,000 clients leave.
+about four times the CPU to open it, and 1,003 threads when 1,000 clients leave.
 """
 
 import asyncio
