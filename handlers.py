@@ -6,9 +6,9 @@ Django's own (5.2 to 6.1) runs its receivers of request_started in a thread per 
   used no thread and only Django's own code would run;
 - if response.needs_thread is False, the request's thread ends before the first part,
   unless a call or a transaction in it has yet to end, or outer code shares it;
-- an event stream that the server cancels gets its last message, and no CancelledError;
-- a response is closed, and request_finished sent, even after an error or a cancel,
-  which is then raised, and not an error of the close;
+- an event stream that the server's cancel would cut gets its last message instead;
+- once there is a response, it is closed, and request_finished sent, even after an error
+  or a cancel, which is then raised, and not an error of the close;
 - the rest is as in Django 6.1, under 5.2, too: outer code sees the view's contextvars.
 Why not 28 lines that end the thread after the view? They start one for each stream:
 about four times the CPU to open it, and 1,003 threads when 1,000 clients leave.
@@ -19,6 +19,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import closing, suppress
 from contextvars import ContextVar
+from io import BytesIO
 from tempfile import SpooledTemporaryFile
 from types import MethodType
 
@@ -34,6 +35,7 @@ from django.urls import set_script_prefix
 
 OWN = db.reset_queries, db.close_old_connections, cache.close_caches, base.reset_urlconf
 OWN_IDS = {id(receiver) for receiver in OWN}  # as in the keys of Django's signals
+BODY_CLOSERS = SpooledTemporaryFile.close, BytesIO.close  # the latter's has been read
 # Where asgiref looks for the thread of sync code, in this order; nothing public tells.
 waiting_thread = AsyncToSync.executors  # .current: one that waits for this code
 thread_context = SyncToAsync.thread_sensitive_context
@@ -58,11 +60,13 @@ class ASGIHandler(asgi.ASGIHandler):
             own = context.token and not waiting
             request_thread.set(thread if own else no_thread)
             await super().__call__(scope, receive, send)
-            if own and not thread.pool:  # else asgiref would start one to end it
+            if own and not thread.pool:  # or asgiref would start one to wait for it
                 del thread_of_context[context]
 
     async def handle(self, scope: dict, receive: Callable, send: Callable) -> None:
         """Serve one request, in the server's task and context."""
+        thread = request_thread.get()
+        request_thread.set(no_thread)  # what the view calls shares it
         try:
             body_file = await self.read_body(receive)
         except RequestAborted:
@@ -76,14 +80,14 @@ class ASGIHandler(asgi.ASGIHandler):
             request, error_response = self.create_request(scope, body_file)
             if request is None:
                 body_file.close()
-            send = Send(send)
+            send = Send(send, thread)
             try:
-                await self.respond(request, error_response, receive, send)
+                await self._respond(request, error_response, receive, send)
             except asyncio.CancelledError:
                 if not await send.ended_in_order():
                     raise
 
-    async def respond(self, request, response, receive, send):
+    async def _respond(self, request, response, receive, send):
         """Send the view's response, or the error response; then close it."""
         outer, begun = getattr(waiting_thread, "current", None), []
         try:
@@ -93,22 +97,23 @@ class ASGIHandler(asgi.ASGIHandler):
                         group.create_task(self.listen_for_disconnect(receive))
                         response = await self.run_get_response(request)
                         if not getattr(response, "needs_thread", True):
-                            request_thread.get().end_if_idle()
+                            send.thread.end_if_idle()
                     await self.send_response(response, send)
                     raise ResponseSent
             except* (ResponseSent, RequestAborted):
                 pass
-            await self.close(request, response, begun)
+            finally:
+                waiting_thread.current = outer  # a cancelled bridge leaves a dead one
+            await self._close(request, response, begun)
         except BaseException as error:
-            if isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-                error = error.exceptions[0]
             if not begun:
-                waiting_thread.current = outer  # in place of one that has ended
-                await self.close(request, response, begun, error)
+                if isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+                    error = error.exceptions[0]
+                await self._close(request, response, begun, error)
             raise error
 
-    async def close(self, request, response, begun, error=None):
-        """Close the response, and send request_finished; begun then has an item."""
+    async def _close(self, request, response, begun, error=None):
+        """Close the response, and send request_finished; begun is empty until then."""
         if closes_here(request, response):
             close_once(response, begun, error)
             closed = asyncio.sleep(0)  # for a cancel that TaskGroup has put off
@@ -125,7 +130,7 @@ class ResponseSent(Exception):
 
 
 async def close_after(error, closed):
-    """Await it to the end; it raises nothing, and a cancel comes after the error."""
+    """Let it run to its end, and raise nothing; a cancel comes after the error."""
     try:
         await asyncio.shield(closed)
     except asyncio.CancelledError:
@@ -162,7 +167,7 @@ class RequestThread(Executor):
             self.submit(db.connections.close_all)
             self.shutdown(wait=False)
 
-    def shutdown(self, wait=True, *, cancel_futures=False):
+    def shutdown(self, wait=True):
         if self.pool:
             self.pool.shutdown(wait)
             self.pool = None
@@ -174,7 +179,8 @@ request_thread = ContextVar("request_thread", default=no_thread)
 
 def only_django_receives(signal):
     """Tell whether sync code has no thread yet, and all receivers are Django's own."""
-    thread = thread_of_context.get(thread_context.get(None))
+    context = thread_context.get(None)
+    thread = context and thread_of_context.get(context)
     if getattr(thread, "pool", thread) or getattr(waiting_thread, "current", None):
         return False
     return all(key[0] in OWN_IDS for key, *_ in signal.receivers)
@@ -184,12 +190,13 @@ def closes_here(request, response):
     """Tell whether sync code has no thread yet, and only Django's own would close."""
     if None in (request, response) or not only_django_receives(request_finished):
         return False
-    closers, body_file = response._resource_closers, request._stream
+    closers, body_file = response._resource_closers, getattr(request, "_stream", None)
     return (
         response.close == MethodType(HttpResponseBase.close, response)
         and closers == [MethodType(asgi.ASGIRequest.close, request)]
-        and body_file.close == MethodType(SpooledTemporaryFile.close, body_file)
-        and request.content_type != "multipart/form-data"  # uploads have a close()
+        and getattr(type(body_file), "close", None) in BODY_CLOSERS
+        and "close" not in vars(body_file)
+        and not getattr(request, "_files", None)  # uploads have a close()
         and not cache.caches.all(initialized_only=True)  # close_caches() closes them
     )
 
@@ -205,12 +212,12 @@ def close_once(response, begun, error):
 
 
 class Send:
-    """Wraps the server's send(); is_open: whether an event stream has yet to end."""
+    """Wraps send(); is_open: whether an event stream still lacks its last message."""
 
     is_open = False
 
-    def __init__(self, send):
-        self.send = send
+    def __init__(self, send, thread):
+        self.send, self.thread = send, thread
 
     async def __call__(self, message):
         self.is_open = self.is_open and message.get("more_body", False)
@@ -229,6 +236,6 @@ class Send:
         with suppress(OSError):  # the client has gone, too
             await self.send({"type": "http.response.body"})
         task.uncancel()
-        # Django would wait for the thread, and uvicorn cancels whoever still waits.
-        request_thread.get().shutdown(wait=False)
+        # A call in the thread goes on. uvicorn would cancel us if we waited for it.
+        self.thread.shutdown(wait=False)
         return True

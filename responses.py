@@ -14,7 +14,7 @@ class AsyncStreamingHttpResponse(StreamingHttpResponse):
     collects everything before it sends anything. What a generator reads, it closes
     itself, as by contextlib.aclosing(). Under handlers.ASGIHandler the request's thread
     ends before the first part (that module tells when not): the generator, closers and
-    receivers get a new one, without the tenant or the thread-local left in the old one.
+    receivers get a new one, without the tenant, thread-local or cursor left in the old.
     """
 
     needs_thread = False  # True, set in a subclass or a response, keeps the thread
@@ -46,7 +46,7 @@ class AsyncStreamingHttpResponse(StreamingHttpResponse):
 
 
 async def close_layer(layer):
-    # What another task reads, as a heartbeat's does, ends when that is cancelled.
+    # One that a task is reading, a heartbeat's, ends when that task is cancelled.
     if hasattr(layer, "aclose") and not getattr(layer, "ag_running", False):
         try:
             await layer.aclose()

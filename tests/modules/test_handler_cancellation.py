@@ -3,6 +3,7 @@
 import asyncio
 import sys
 import threading
+import time
 from contextlib import suppress
 from contextvars import ContextVar
 
@@ -15,8 +16,10 @@ from in_process import (
     ROOM,
     cancel,
     get,
+    leave,
     open_stream,
     outcome,
+    page_view,
     query,
     send_request,
     serve,
@@ -196,7 +199,7 @@ async def test_cancel_before_sync_middleware_calls_the_view(handler_class, signa
 
 
 async def test_cancel_before_sync_code_of_the_generator_calls_async_code(signals):
-    """As above, but the generator catches the cancel: Django 6.1 fails in its close."""
+    """As above, but the generator catches the cancel; Django 6.1 fails in its close."""
 
     async def ticks():
         yield "tick"
@@ -208,9 +211,44 @@ async def test_cancel_before_sync_code_of_the_generator_calls_async_code(signals
         cancel()
         async_to_sync(asyncio.sleep)(0)
 
-    with pytest.raises(RuntimeError, match="already quit"):
-        await get(serve(ASGIHandler, streaming(ticks)))
+    assert await get(serve(ASGIHandler, streaming(ticks))) == (200, "tick")
     assert signals == ["started", "finished"]
+
+
+def waiting_middleware(get_response):
+    def middleware(request):
+        begun, go = request.scope["events"]
+        begun.set()
+        assert go.wait(ROOM)
+        return get_response(request)
+
+    return middleware
+
+
+async def test_client_leaves_before_sync_middleware_calls_the_view(signals):
+    """As above, without a cancel by the server; Django 6.1 fails now and then."""
+    begun, go = events = threading.Event(), threading.Event()
+
+    class Handler(ASGIHandler):
+        async def listen_for_disconnect(self, receive):
+            try:
+                await super().listen_for_disconnect(receive)
+            finally:
+                asyncio.get_running_loop().call_soon(keep_busy)
+
+    def keep_busy():
+        go.set()
+        time.sleep(0.05)
+
+    handler = serve(Handler, page_view, [f"{__name__}.waiting_middleware"])
+
+    async def application(scope, receive, send):
+        await handler(scope | {"events": events}, receive, send)
+
+    request = await send_request(application)
+    await until(begun.is_set)
+    await leave(request)
+    await until(lambda: signals == ["started", "finished"])
 
 
 def closed_by(closer, generator, **options):

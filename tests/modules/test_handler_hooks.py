@@ -61,6 +61,15 @@ async def test_async_hooks_are_awaited(handler_class, view):
     assert calls == [*around[:2], *inside, *around[2:]]
 
 
+async def test_handle_may_be_called_by_a_call_of_ones_own(handler_class):
+    class Handler(handler_class):
+        async def __call__(self, scope, receive, send):
+            await self.handle(scope, receive, send)
+
+    view = streaming(numbers, AsyncStreamingHttpResponse)
+    assert await get(serve(Handler, view)) == (200, "123")
+
+
 async def test_listen_for_disconnect_is_awaited(handler_class):
     calls = []
 
@@ -107,6 +116,17 @@ async def test_error_response_of_create_request(handler_class):
 
     assert await get(serve(Handler, sync_view)) == (418, "no")
     assert closed == [True]
+
+
+async def test_request_without_a_body_file(handler_class):
+    class Handler(handler_class):
+        def create_request(self, scope, body_file):
+            request, _ = super().create_request(scope, body_file)
+            del request._stream
+            request.close = lambda: None
+            return request, None
+
+    assert await get(serve(Handler, page_view)) == (200, "123")
 
 
 @pytest.mark.parametrize("error", [ValueError, asyncio.CancelledError])
@@ -196,7 +216,7 @@ async def cancelled_view(request):
 
 
 def failing_receiver(**kwargs):
-    raise KeyError("in the receiver")
+    raise ExceptionGroup("in the receiver", [KeyError()])
 
 
 @pytest.mark.parametrize("view", [page_view, waiting_view])
@@ -207,7 +227,7 @@ async def test_error_of_a_receiver_is_raised_once(
     request = await send_request(serve(handler_class, view))
     if view is waiting_view:
         await request.send_input({"type": "http.disconnect"})
-    with pytest.raises(KeyError, match="in the receiver"):
+    with pytest.raises(ExceptionGroup, match="in the receiver"):
         await outcome(request)
     assert signals == ["started", "finished"]
 

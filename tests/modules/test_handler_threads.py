@@ -52,6 +52,10 @@ def check_thread(times=1):
     assert threading.current_thread() not in ran_in
 
 
+async def body_view(request):
+    return HttpResponse(request.body)
+
+
 class Content:
     """An async iterable that is none of Python's own, and is closed."""
 
@@ -319,6 +323,7 @@ async def test_no_thread_is_started_where_only_djangos_code_would_run(monkeypatc
         threading.Thread, "start", lambda self: (started.append(self), start(self))
     )
     assert await get(serve(ASGIHandler, page_view)) == (200, "123")
+    assert await get(serve(ASGIHandler, body_view), "/", "POST", b"1") == (200, "1")
     await leave(await open_stream(serve(ASGIHandler, our_waiting_view)))
     assert started == []
     assert (await get(serve(ASGIHandler, closers_view)))[0] == 200
@@ -360,6 +365,40 @@ async def test_stream_leaves_the_thread_of_an_outer_context_alone(handler_class,
 
     assert await get(application) == (200, "green " * 2)
     assert pages == [None, b"green"]
+
+
+async def call(handler, scope):
+    """Serve a request in this task; nobody gets the answer."""
+    messages = asyncio.Queue()
+    messages.put_nowait({"type": "http.request"})
+
+    async def send(message):
+        pass
+
+    await handler(scope, messages.get, send)
+
+
+async def test_request_inside_another_leaves_its_thread_alone(handler_class):
+    class Bare(handler_class):
+        async def __call__(self, scope, receive, send):
+            await self.handle(scope, receive, send)
+
+    async def view(request):
+        await sync_to_async(setattr)(in_thread, "tenant", "blue")
+        stream = streaming(numbers, AsyncStreamingHttpResponse)
+        await call(serve(Bare, stream), request.scope)
+        return StreamingHttpResponse(tenants())
+
+    assert await get(serve(handler_class, view)) == (200, "blue " * 2)
+
+
+async def test_request_inside_another_does_not_keep_its_thread():
+    async def view(request):
+        await sync_to_async(setattr)(in_thread, "tenant", "blue")
+        await call(serve(ASGIHandler, page_view), request.scope)
+        return AsyncStreamingHttpResponse(tenants())
+
+    assert await get(serve(ASGIHandler, view)) == (200, "none " * 2)
 
 
 async def test_receivers_run_in_the_thread_of_an_outer_context(handler_class, database):

@@ -27,6 +27,7 @@ def counted_connections():
         (StreamingHttpResponse, "_iterator"),
         (StreamingHttpResponse, "_set_streaming_content"),
         (ASGIRequest, "_stream"),
+        (ASGIRequest, "_files"),
         (BaseDatabaseWrapper, "autocommit"),
     ],
 )
