@@ -23,8 +23,7 @@ class AsyncStreamingHttpResponse(StreamingHttpResponse):
         if value == []:  # from Django's test client, for HEAD and for a 204
             value = nothing()
         if not hasattr(value, "__aiter__") or hasattr(value, "__iter__"):
-            what = type(value).__name__
-            raise TypeError(f"cannot stream {what}: use an async generator")
+            raise TypeError(f"{type(value).__name__} is sync: use an async generator")
         super()._set_streaming_content(value)
         # Middleware may wrap the content and set it again: the last one is outermost.
         self.layers = (*getattr(self, "layers", ()), self._iterator)
@@ -33,6 +32,7 @@ class AsyncStreamingHttpResponse(StreamingHttpResponse):
         raise TypeError(f"{type(self).__name__} needs ASGI: serve it with uvicorn")
 
     def __aiter__(self) -> AsyncIterator[bytes]:
+        self._charset = self.charset  # looked up once, not for every part
         return self
 
     async def __anext__(self) -> bytes:

@@ -24,6 +24,7 @@ def counted_connections():
         (SyncToAsync, "context_to_thread_executor"),
         (HttpResponseBase, "_resource_closers"),
         (HttpResponseBase, "_handler_class"),
+        (HttpResponseBase, "_charset"),
         (StreamingHttpResponse, "_iterator"),
         (StreamingHttpResponse, "_set_streaming_content"),
         (ASGIRequest, "_stream"),

@@ -43,9 +43,7 @@ class Both(Letters):
 
 @pytest.mark.parametrize("content", [iter("ab"), ["a"], "ab", Both()])
 def test_refuses_sync_iterable(content):
-    with pytest.raises(
-        TypeError, match=f"stream {type(content).__name__}: use an async"
-    ):
+    with pytest.raises(TypeError, match=f"{type(content).__name__} is sync: use an"):
         AsyncStreamingHttpResponse(content)
     response = AsyncStreamingHttpResponse(letters())
     with pytest.raises(TypeError, match="use an async generator"):
