@@ -103,7 +103,8 @@ class ASGIHandler(asgi.ASGIHandler):
             except* (ResponseSent, RequestAborted):
                 pass
             finally:
-                waiting_thread.current = outer  # a cancelled bridge leaves a dead one
+                if getattr(getattr(waiting_thread, "current", None), "_broken", False):
+                    waiting_thread.current = outer  # a cancelled async_to_sync left it
             await self._close(request, response, begun)
         except BaseException as error:
             if not begun:
