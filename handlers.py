@@ -103,8 +103,7 @@ class ASGIHandler(asgi.ASGIHandler):
             except* (ResponseSent, RequestAborted):
                 pass
             finally:
-                if getattr(getattr(waiting_thread, "current", None), "_broken", False):
-                    waiting_thread.current = outer  # a cancelled async_to_sync left it
+                waiting_thread.current = outer  # a cancelled bridge leaves one that ends
             await self._close(request, response, begun)
         except BaseException as error:
             if not begun:

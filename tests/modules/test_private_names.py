@@ -3,7 +3,6 @@
 from inspect import getsource
 
 import pytest
-from asgiref.current_thread_executor import CurrentThreadExecutor
 from asgiref.sync import AsyncToSync, SyncToAsync
 from django.core.handlers.asgi import ASGIRequest
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -23,7 +22,6 @@ def counted_connections():
         (AsyncToSync, "executors"),
         (SyncToAsync, "thread_sensitive_context"),
         (SyncToAsync, "context_to_thread_executor"),
-        (CurrentThreadExecutor, "_broken"),
         (HttpResponseBase, "_resource_closers"),
         (HttpResponseBase, "_handler_class"),
         (HttpResponseBase, "_charset"),
