@@ -103,7 +103,7 @@ class ASGIHandler(asgi.ASGIHandler):
             except* (ResponseSent, RequestAborted):
                 pass
             finally:
-                waiting_thread.current = outer  # a cancelled bridge leaves one that ends
+                waiting_thread.current = outer  # a cancel may leave one that ends
             await self._close(request, response, begun)
         except BaseException as error:
             if not begun:

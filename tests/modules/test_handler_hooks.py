@@ -84,18 +84,24 @@ async def test_listen_for_disconnect_is_awaited(handler_class):
     assert calls == ["heard"]
 
 
-async def test_body_with_an_own_close_is_closed_outside_the_event_loop(handler_class):
+@pytest.mark.parametrize("where", ["class", "instance"])
+async def test_body_with_an_own_close_is_closed_outside_the_event_loop(
+    handler_class, where
+):
     closed_in = []
 
-    class Body(io.BytesIO):
-        def close(self):
-            closed_in.append(threading.current_thread())
-            super().close()
+    def close(body):
+        closed_in.append(threading.current_thread())
+        io.BytesIO.close(body)
 
     class Handler(handler_class):
         async def read_body(self, receive):
             (await super().read_body(receive)).close()
-            return Body()
+            if where == "class":
+                return type("Body", (io.BytesIO,), {"close": close})()
+            body = io.BytesIO()
+            body.close = lambda: close(body)
+            return body
 
     assert await get(serve(Handler, page_view)) == (200, "123")
     assert closed_in[0] != threading.current_thread()
