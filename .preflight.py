@@ -11,7 +11,8 @@ import sys
 from contextlib import suppress
 
 from gunicorn.config import Config
-from knobs import Knobs, number, switch, whole
+
+from tests.support.knobs import Knobs, number, switch, whole
 
 MOST_PLAIN_TABS = 6  # a browser opens no more connections to one host
 EVERYBODY = ("0.0.0.0", "::")

@@ -12,7 +12,7 @@ GUNICORN ?=
 GEVENT = $(if $(findstring gevent,$(GUNICORN) $(GUNICORN_CMD_ARGS)),$(VENV)/.gevent)
 # What uvicorn serves; `make bench` has others in tests/programs/foundations.py.
 ASGI = app:asgi_application
-PROGRAM = PYTHONPATH=tests/shared $(BIN)/python
+PROGRAM = $(BIN)/python
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # A .venv is made anew if its Python is gone, too old or not the one that was asked for,
 # or if its folder was moved or copied: its scripts would run what is in the old one.
@@ -45,12 +45,12 @@ run-asgi: $(VENV)/.demo ## uvicorn: one worker, and all tabs count at once
 
 tabs: $(VENV)/$(if $(PNG),.browser,.compare) $(GEVENT) ## both in one browser window: a row of tabs for each
 ## TABS=3, PNG=file: a picture; PORT, WORKERS, GUNICORN, COUNT, TICK, DEBUG
-	@$(PROGRAM) tests/programs/tabs.py
+	@$(PROGRAM) -m tests.programs.tabs
 
 compare: $(VENV)/.compare $(GEVENT) ## three servers side by side: who counts, who waits, in this terminal
 ## TABS=3 SECONDS=45, FAST=1: a fifth of TICK and of the timeout, SVG=file: a picture,
 ## GUNICORN="--timeout 0": options of the second server; WORKERS, COUNT, TICK, DEBUG
-	@$(PROGRAM) tests/programs/compare.py
+	@$(PROGRAM) -m tests.programs.compare
 
 test: $(VENV)/.browser ## every claim of the post, on real servers
 	@$(PROGRAM) .preflight.py $@
@@ -59,7 +59,7 @@ test: $(VENV)/.browser ## every claim of the post, on real servers
 bench: $(VENV)/.bench ## what an open stream costs: ASGI, threads, gevent
 ## STREAMS=1000,5000: how many, TICK=1: seconds between events, JSON=file: the raw
 ## figures, SVG=file: a plot
-	@$(PROGRAM) tests/programs/bench.py
+	@$(PROGRAM) -m tests.programs.bench
 
 clean: ## delete what was installed and cached
 	rm -rf .venv* .ruff_cache .pytest_cache __pycache__ tests/__pycache__ tests/*/__pycache__
@@ -91,5 +91,5 @@ $(VENV)/.compare $(VENV)/.gevent $(VENV)/.bench $(VENV)/.tests: $(VENV)/.demo te
 	@touch $@
 
 $(VENV)/.browser: $(VENV)/.tests
-	@$(PROGRAM) tests/shared/browser.py
+	@$(PROGRAM) -m tests.support.browser
 	@touch $@

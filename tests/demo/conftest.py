@@ -3,9 +3,10 @@
 import os
 
 import pytest
-from browser import launch
-from page import RECORD_STATES, SECOND, Watch
 from playwright.sync_api import expect, sync_playwright
+
+from tests.support.browser import launch
+from tests.support.countdown_page import RECORD_STATES, SECOND, Watch
 
 
 @pytest.fixture(scope="module")  # no longer: async tests cannot run while it is open

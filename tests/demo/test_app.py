@@ -7,9 +7,9 @@ from wsgiref.validate import validator
 
 import httpx
 import pytest
-from harness import Server
 
 import app
+from tests.support.server import Server
 
 REQUEST = b"GET /sse/ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 HEADERS = {

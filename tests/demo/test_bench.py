@@ -4,17 +4,17 @@ import io
 import json
 import os
 import signal
-import sys
 import time
 from xml.etree import ElementTree
 
-import bench
 import psutil
 import pytest
-from bench_report import table
-from harness import run, start_make
-from knobs import KNOBS
 from rich.console import Console
+
+from tests.programs import bench
+from tests.programs.bench_report import table
+from tests.support.knobs import KNOBS
+from tests.support.server import start_make
 
 pytestmark = pytest.mark.slow
 
@@ -72,15 +72,6 @@ def test_server_that_does_not_start_has_a_message_and_no_figures(monkeypatch):
     console = Console(file=io.StringIO())
     assert bench.measure("none", 100, 1, console) == bench.Figures("none", 100, 1)
     assert 'Could not import module "no_such"' in console.file.getvalue()
-
-
-def test_no_more_streams_than_open_files():
-    code = "import bench, rich; print(bench.possible([100, 900], rich.get_console()))"
-    limited = ["sh", "-c", 'ulimit -n 300; exec "$@"', "sh", sys.executable, "-c", code]
-    status, out, err = run(limited, {"PYTHONPATH": "tests/programs:tests/shared"})
-    assert (status, err) == (0, "")
-    line = "900 streams: the limit of open files (ulimit -n) allows 200"
-    assert out == f"{line}\n[100, 200]\n"
 
 
 def test_default_takes_less_than_four_minutes():

@@ -9,14 +9,16 @@ from contextlib import suppress
 
 import httpx
 import pytest
-from harness import COUNTDOWN, ROOT, Server, signal_group, stream_numbers
-from page import SECOND, number, open_tab
 from playwright.sync_api import expect
+
+from tests.support.countdown_page import SECOND, number, open_tab
+from tests.support.server import ROOT, Server, signal_group
+from tests.support.tab import COUNTDOWN, stream_numbers
 
 pytestmark = pytest.mark.slow
 README = (ROOT / "README.md").read_text()
 FILES = ("Makefile", "app.py", "handlers.py", "responses.py", "requirements.txt")
-HIDDEN = (".gunicorn.py", ".preflight.py", "tests/shared/knobs.py")
+HIDDEN = (".gunicorn.py", ".preflight.py", "tests/support/knobs.py")
 RECORD_NUMBERS = """
     numbers = [];
     EventSource = class extends EventSource {

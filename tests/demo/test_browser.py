@@ -1,14 +1,16 @@
 """The tests of the page, and the picture, where no browser can be had."""
 
-import os
 import sys
 
-import browser
 import pytest
-from harness import free_port, run
+
+from tests.support import browser
+from tests.support.server import free_port, run
 
 WITHOUT_BROWSER = """
-import browser, pytest, sys, tabs
+import pytest, sys
+from tests.programs import tabs
+from tests.support import browser
 
 browser.installed = list
 sys.exit(pytest.main(sys.argv[1:]) if sys.argv[1:] else tabs.main())
@@ -17,8 +19,7 @@ sys.exit(pytest.main(sys.argv[1:]) if sys.argv[1:] else tabs.main())
 
 def run_without_browser(tmp_path, *arguments, **variables):
     command = [sys.executable, "-c", WITHOUT_BROWSER, *arguments]
-    path = os.pathsep.join(["tests/shared", "tests/programs"])
-    nothing = {"PLAYWRIGHT_BROWSERS_PATH": str(tmp_path), "PYTHONPATH": path}
+    nothing = {"PLAYWRIGHT_BROWSERS_PATH": str(tmp_path)}
     return run(command, nothing | variables)
 
 

@@ -14,11 +14,13 @@ from xml.etree import ElementTree
 
 import psutil
 import pytest
-from compare import Comparison, headline, read_knobs, show
-from harness import COUNTDOWN, Record, first, make, numbers, run_make, start
 from rich.console import Console
 from rich.screen import Screen
-from timeline import Run, Timeline, most_at_once, summary
+
+from tests.programs.compare import Comparison, headline, read_knobs, show
+from tests.programs.timeline import Run, Timeline, most_at_once, summary
+from tests.support.server import make, run_make, start
+from tests.support.tab import COUNTDOWN, Record, first, numbers
 
 pytestmark = pytest.mark.slow
 PATIENCE = 40  # seconds, on a busy machine
@@ -245,7 +247,7 @@ class Terminal:
         self.process.stdin.flush()
 
     def program(self):
-        name = "tests/programs/compare.py"
+        name = "tests.programs.compare"
         return next(p for p in self.processes() if name in p.cmdline())
 
     def close(self):

@@ -5,7 +5,8 @@ import socket
 import sys
 
 import pytest
-from harness import free_port, run, run_make
+
+from tests.support.server import free_port, run, run_make
 
 WHOLE, FILE = "must be a whole number", "must be a file in a writable folder"
 BAD = [
@@ -101,7 +102,7 @@ STORIES = [("run-wsgi", *s) for s in WSGI] + [("run-asgi", *s) for s in ASGI]
 @pytest.mark.parametrize(("target", "knobs", "tabs", "story"), STORIES)
 def test_what_to_watch(target, knobs, tabs, story):
     """The words alone; that they are true, test_post.py and test_servers.py show."""
-    environment = {"PYTHONPATH": "tests/shared", "PORT": str(free_port())}
+    environment = {"PORT": str(free_port())}
     environment |= {name: str(value) for name, value in knobs.items()}
     command = [sys.executable, ".preflight.py", target]
     status, output, _ = run(command, environment)
@@ -111,7 +112,7 @@ def test_what_to_watch(target, knobs, tabs, story):
 
 
 def test_address_for_other_devices():
-    environment = {"PYTHONPATH": "tests/shared", "HOST": "0.0.0.0"}
+    environment = {"HOST": "0.0.0.0"}
     command = [sys.executable, ".preflight.py", "run-asgi", "--port", str(free_port())]
     _, output, _ = run(command, environment)
     assert re.search(r"open http://localhost:\d+/ \(on another device http://", output)

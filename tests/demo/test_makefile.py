@@ -5,7 +5,8 @@ import subprocess
 import sys
 
 import pytest
-from harness import ROOT, run_make
+
+from tests.support.server import ROOT, run_make
 
 ANEW = "does not fit any more and is made anew"
 

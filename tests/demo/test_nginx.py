@@ -7,9 +7,11 @@ import subprocess
 
 import httpx
 import pytest
-from harness import ROOT, Server, free_port, read_numbers, running, wait_for_port
-from page import state
 from playwright.sync_api import expect
+
+from tests.support.countdown_page import state
+from tests.support.server import ROOT, Server, free_port, running, wait_for_port
+from tests.support.tab import read_numbers
 
 # Not every user has the folder of the servers in PATH.
 NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")

@@ -6,8 +6,9 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from harness import Server, free_port, running
-from page import (
+from playwright.sync_api import expect
+
+from tests.support.countdown_page import (
     REFUSED,
     heard,
     number,
@@ -15,7 +16,7 @@ from page import (
     open_through_link,
     state,
 )
-from playwright.sync_api import expect
+from tests.support.server import Server, free_port, running
 
 pytestmark = pytest.mark.slow
 DIGITS = re.compile(r"^\d+$")

@@ -13,14 +13,15 @@ from types import SimpleNamespace
 
 import httpx
 import pytest
-from harness import COUNTDOWN, Server, browse_until, first, numbers, read_numbers, run
-from in_process import get, serve
-from page import SECOND, number, open_tab
 from playwright.sync_api import expect
-from streams import fetch_page
 
 import app
 from handlers import ASGIHandler
+from tests.support.countdown_page import SECOND, number, open_tab
+from tests.support.in_process import get, serve
+from tests.support.load import fetch_page
+from tests.support.server import Server, run
+from tests.support.tab import COUNTDOWN, browse_until, first, numbers, read_numbers
 
 pytestmark = pytest.mark.slow
 ON_OURS = "app:asgi_application"

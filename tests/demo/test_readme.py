@@ -4,9 +4,10 @@ import json
 import re
 
 import pytest
-from bench_report import COLUMNS, number
-from harness import ROOT
-from knobs import KNOBS
+
+from tests.programs.bench_report import COLUMNS, number
+from tests.support.knobs import KNOBS
+from tests.support.server import ROOT
 
 README = (ROOT / "README.md").read_text()
 MAKEFILE = (ROOT / "Makefile").read_text()

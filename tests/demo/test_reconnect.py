@@ -4,9 +4,10 @@ import re
 import sys
 
 import pytest
-from harness import Server, running
-from page import CUT, REFUSED, SECOND, heard, open_tab, state
 from playwright.sync_api import expect
+
+from tests.support.countdown_page import CUT, REFUSED, SECOND, heard, open_tab, state
+from tests.support.server import Server, running
 
 pytestmark = pytest.mark.slow
 

@@ -11,16 +11,10 @@ from contextlib import ExitStack, suppress
 import httpx
 import psutil
 import pytest
-from harness import (
-    Server,
-    browse_until,
-    free_port,
-    make,
-    numbers,
-    running,
-    wait_for_port,
-)
-from streams import fetch_page, open_streams
+
+from tests.support.load import fetch_page, open_streams
+from tests.support.server import Server, free_port, make, running, wait_for_port
+from tests.support.tab import browse_until, numbers
 
 GEVENT = {"GUNICORN": "--worker-class gevent"}
 PATIENCE = 5  # seconds until a stream that waits is given up

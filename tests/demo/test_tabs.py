@@ -13,9 +13,10 @@ import httpx
 import psutil
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from harness import free_port, run_make, signal_group, start_make
-from page import SECOND
 from playwright.sync_api import expect
+
+from tests.support.countdown_page import SECOND
+from tests.support.server import free_port, run_make, signal_group, start_make
 
 DIGITS = re.compile(r"^\d+$")
 COUNTING = "counting from 100"

@@ -5,7 +5,8 @@ import subprocess
 import sys
 
 import pytest
-from harness import ROOT, clean_environment
+
+from tests.support.server import ROOT, clean_environment
 
 
 @pytest.fixture(scope="module")
@@ -15,8 +16,8 @@ def recorded():
 
 
 def run(module):
-    program = [sys.executable, "tests/modules/tracked.py", module]
-    environment = clean_environment() | {"PYTHONPATH": ".:tests/shared"}
+    program = [sys.executable, "-m", "tests.modules.tracked", module]
+    environment = clean_environment()
     options = {"capture_output": True, "text": True, "timeout": 60}
     done = subprocess.run(program, cwd=ROOT, env=environment, check=True, **options)
     return json.loads(done.stdout)

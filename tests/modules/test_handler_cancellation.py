@@ -12,7 +12,9 @@ import pytest
 from asgiref.sync import ThreadSensitiveContext, async_to_sync, sync_to_async
 from django.core.signals import request_started
 from django.http import HttpResponse, StreamingHttpResponse
-from in_process import (
+
+from handlers import ASGIHandler
+from tests.support.in_process import (
     ROOM,
     cancel,
     get,
@@ -28,8 +30,6 @@ from in_process import (
     waiting,
     waiting_view,
 )
-
-from handlers import ASGIHandler
 
 EVENT_STREAM = {"content_type": "text/event-stream; charset=utf-8"}
 END = {"type": "http.response.body"}

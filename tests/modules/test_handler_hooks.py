@@ -10,7 +10,10 @@ from asgiref.sync import async_to_sync, sync_to_async
 from django.core.signals import request_finished
 from django.http import HttpResponse
 from django.urls import get_script_prefix
-from in_process import (
+
+import handlers
+from responses import AsyncStreamingHttpResponse
+from tests.support.in_process import (
     ROOM,
     get,
     leave,
@@ -24,9 +27,6 @@ from in_process import (
     waiting,
     waiting_view,
 )
-
-import handlers
-from responses import AsyncStreamingHttpResponse
 
 
 def sync_view(request):

@@ -13,7 +13,10 @@ from django.core.signals import request_finished, request_started
 from django.db import close_old_connections, transaction
 from django.http import HttpResponse, StreamingHttpResponse
 from django.test import override_settings
-from in_process import (
+
+from handlers import ASGIHandler
+from responses import AsyncStreamingHttpResponse
+from tests.support.in_process import (
     ROOM,
     get,
     leave,
@@ -29,9 +32,6 @@ from in_process import (
     until,
     waiting,
 )
-
-from handlers import ASGIHandler
-from responses import AsyncStreamingHttpResponse
 
 in_thread = threading.local()
 ran_in = []  # the threads in which a closer or a receiver ran

@@ -14,7 +14,10 @@ from django.core.signals import request_finished, request_started
 from django.db import connections
 from django.http import HttpResponse, StreamingHttpResponse
 from django.utils.decorators import sync_and_async_middleware
-from in_process import (
+
+import handlers
+from responses import AsyncStreamingHttpResponse
+from tests.support.in_process import (
     ROOM,
     get,
     leave,
@@ -27,9 +30,6 @@ from in_process import (
     until,
     waiting,
 )
-
-import handlers
-from responses import AsyncStreamingHttpResponse
 
 language = ContextVar("language")
 

@@ -7,10 +7,10 @@ from contextlib import aclosing
 import pytest
 from django.test import AsyncClient, override_settings
 from django.urls import path
-from in_process import ROOM, leave, open_stream, send_request, serve
 
 from handlers import ASGIHandler
 from responses import AsyncStreamingHttpResponse
+from tests.support.in_process import ROOM, leave, open_stream, send_request, serve
 
 
 async def letters():

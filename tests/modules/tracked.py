@@ -1,6 +1,6 @@
 """Serve a page, a stream and two errors under sentry-sdk; print what it recorded.
 
-    python tests/modules/tracked.py django.core.handlers.asgi
+    python -m tests.modules.tracked django.core.handlers.asgi
 
 A program of its own, since sentry-sdk changes Django's classes for the whole process.
 """
@@ -16,9 +16,10 @@ import django
 import sentry_sdk
 from django.conf import settings
 from django.http import HttpResponse, StreamingHttpResponse
-from in_process import get, serve
 from sentry_sdk.integrations.django import DjangoIntegration
 from sentry_sdk.transport import Transport
+
+from tests.support.in_process import get, serve
 
 RECORDED = []
 

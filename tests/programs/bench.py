@@ -19,11 +19,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import psutil
-from bench_report import plot, table
-from harness import Server
-from knobs import Knobs, file, number, whole
 from rich.console import Console
-from streams import PACE, fetch_page, open_streams
+
+from tests.programs.bench_report import plot, table
+from tests.support.knobs import Knobs, file, number, whole
+from tests.support.load import PACE, fetch_page, open_streams
+from tests.support.server import Server
 
 # What make starts. Threads and gevent may take as many streams as there are: {n}.
 CONTESTANTS = {

@@ -19,13 +19,15 @@ from contextlib import ExitStack, suppress
 from functools import partial
 
 import httpx
-from harness import Server, browse
-from knobs import Knobs, file, number, switch, whole
 from rich.console import CONSOLE_SVG_FORMAT, Console
 from rich.live import Live
 from rich.terminal_theme import MONOKAI
 from rich.text import Text
-from timeline import Run, Timeline, summary
+
+from tests.programs.timeline import Run, Timeline, summary
+from tests.support.knobs import Knobs, file, number, switch, whole
+from tests.support.server import Server
+from tests.support.tab import browse
 
 MOST_TABS = 40
 LONGEST = 3600  # seconds

@@ -18,8 +18,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
-from harness import Server, free_port, wait_for_port
-from knobs import Knobs, file, number, switch, whole
+from tests.support.knobs import Knobs, file, number, switch, whole
+from tests.support.server import Server, free_port, wait_for_port
 
 HTML = Path(__file__).with_suffix(".html")
 MOST_TABS = 12
@@ -138,8 +138,9 @@ def open_window(url):
 
 def take_picture(url, path):
     """Save a picture of the window."""
-    from browser import launch  # Playwright is installed for PNG= alone
     from playwright.sync_api import sync_playwright
+
+    from tests.support.browser import launch  # Playwright is installed for PNG= alone
 
     with sync_playwright() as playwright:
         browser = launch(playwright)

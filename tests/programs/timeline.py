@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from itertools import chain, groupby
 from operator import attrgetter
 
-from harness import Record
 from rich.table import Table
 from rich.text import Text
+
+from tests.support.tab import Record
 
 # What a tab does after a record: a glyph that tells it without colour, and a style.
 PAGE = ("·", "dim")

@@ -11,8 +11,9 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from harness import running
 from playwright.sync_api import Error, sync_playwright
+
+from tests.support.server import running
 
 NAMES = ("google-chrome", "google-chrome-stable", "chromium", "chromium-browser")
 MACOS = ("Google Chrome", "Chromium")
