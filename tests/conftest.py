@@ -1,15 +1,17 @@
-"""What all tests share: short countdowns in process, slow files first, a last line."""
+"""What all tests share: short countdowns in process, no proxy, slow files first."""
 
 import os
 import signal
 import sqlite3
 import tempfile
-from collections import Counter
 from pathlib import Path
 
 import pytest
 
 os.environ.update(COUNT="3", TICK="0")
+# All talk is with this machine; a proxy, even one for other hosts, would break clients.
+for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+    del os.environ[name]
 # What a script starts with & ignores Ctrl-C, and so would the servers of the tests.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -52,21 +54,10 @@ def anyio_backend():
 
 
 def pytest_collection_modifyitems(items):
+    """Start the slow files first; in each, what waits for `turns` comes last."""
+
     def place(item):
-        slow, late = map(item.get_closest_marker, ("slow", "late"))
-        return slow is None, item.path, late is not None
+        slow = item.get_closest_marker("slow") is not None
+        return not slow, item.path, "turns" in item.fixturenames
 
     items.sort(key=place)
-
-
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_sessionfinish(session):
-    """Say last, below pytest's own summary, what was left out and why."""
-    status = yield
-    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    skipped = reporter.stats.get("skipped", []) if reporter else []
-    reasons = Counter(report.longrepr[2] for report in skipped)
-    for reason, tests in reasons.items():
-        reason = reason.removeprefix("Skipped: ")
-        print(f"left out: {tests} of the tests, because {reason}")
-    return status

@@ -1,12 +1,25 @@
-"""What the tests of the demo share: a real browser."""
+"""What the tests of the demo share: a copy of the project, and a real browser."""
 
 import os
+import shutil
+import sys
 
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
 from tests.support.browser import launch
 from tests.support.countdown_page import RECORD_STATES, SECOND, Watch
+from tests.support.server import ROOT
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A copy of the project, with the same .venv."""
+    folder = tmp_path / "project"
+    unused = shutil.ignore_patterns(".git", ".venv*", ".*_cache", "__pycache__")
+    shutil.copytree(ROOT, folder, ignore=unused)  # no newer than the venv's stamps
+    (folder / ".venv").symlink_to(sys.prefix)
+    return folder
 
 
 @pytest.fixture(scope="module")  # no longer: async tests cannot run while it is open
@@ -27,10 +40,9 @@ def browser():
 @pytest.fixture
 def context(browser):
     """A browser context: tabs that share connections, as those of a window do."""
-    context = browser.new_context()
-    context.add_init_script(RECORD_STATES)
-    yield context
-    context.close()
+    with browser.new_context() as context:
+        context.add_init_script(RECORD_STATES)
+        yield context
 
 
 @pytest.fixture
