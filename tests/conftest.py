@@ -57,7 +57,6 @@ def pytest_collection_modifyitems(items):
     """Start the slow files first; in each, what waits for `turns` comes last."""
 
     def place(item):
-        slow = item.get_closest_marker("slow") is not None
-        return not slow, item.path, "turns" in item.fixturenames
+        return "slow" not in item.keywords, item.path, "turns" in item.fixturenames
 
     items.sort(key=place)

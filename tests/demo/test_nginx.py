@@ -56,10 +56,7 @@ def url(tmp_path):
 
 
 def test_twelve_tabs_of_one_host_count_over_http2(url, browser):
-    """The page is gunicorn's, the stream is not: one worker would not let twelve count.
-
-    A tab that gets all events in one burst, at the end, does not count.
-    """
+    """The pages are gunicorn's, whose one worker would not let twelve of them count."""
     with browser.new_context(ignore_https_errors=True) as context:
         tabs = [context.new_page() for _ in range(12)]
         for tab in tabs:

@@ -19,13 +19,8 @@ from tests.support.countdown_page import (
 from tests.support.server import Server, running
 
 DIGITS = re.compile(r"^\d+$")
-SIZES = [
-    (1280, 720),
-    (683, 512),  # 1024 x 768 at 150 %
-    (512, 384),  # and at 200 %
-    (390, 844),  # a phone
-    (320, 640),
-]
+# A laptop, 1024 x 768 at 150 and at 200 %, two phones.
+SIZES = [(1280, 720), (683, 512), (512, 384), (390, 844), (320, 640)]
 
 
 def test_asgi_twelve_tabs_count_at_once(context, watch):
@@ -33,11 +28,10 @@ def test_asgi_twelve_tabs_count_at_once(context, watch):
         tabs = [open_tab(context, server)]
         tabs += [open_through_link(context, tabs[0]) for _ in range(11)]
         for tab in tabs:
-            expect(number(tab)).to_have_text(DIGITS)
+            expect(state(tab)).to_have_text("counting from 100")
         begin = [number(tab).inner_text() for tab in tabs]
         for tab, value in zip(tabs, begin, strict=True):
             expect(number(tab)).not_to_have_text(value)
-            expect(state(tab)).to_have_text("counting from 100")
         assert all(int(number(tab).inner_text()) > 0 for tab in tabs)
 
 
@@ -53,22 +47,18 @@ def test_page_names_interface_and_worker(context, watch, target):
         expect(tab.locator("main")).to_contain_text(f"worker pid {server.worker().pid}")
 
 
-def test_each_click_opens_another_name(context):
+def test_link_opens_another_name(context):
     """But for a host that is none of this machine's: a phone has its own localhost."""
     cases = {
-        "localhost": ["tab2.localhost", "tab3.localhost"],
-        "127.0.0.1": ["tab2.localhost", "tab3.localhost"],
-        "tab7.localhost": ["tab8.localhost", "tab9.localhost"],
-        "0.0.0.0": ["0.0.0.0", "0.0.0.0"],  # reaches the server, as no other name would
+        "localhost": "tab2.localhost",
+        "127.0.0.1": "tab2.localhost",
+        "tab7.localhost": "tab8.localhost",
+        "0.0.0.0": "0.0.0.0",  # reaches the server, as no other name would
     }
     with Server("run-asgi") as server:
-        for host, names in cases.items():
-            tab = open_tab(context, server, host)
-            opened = [open_through_link(context, tab) for _ in names]
-            assert [urlsplit(page.url).hostname for page in opened] == names
-            expect(state(opened[-1])).to_have_text("counting from 100")
-            for page in context.pages:
-                page.close()
+        for host, name in cases.items():
+            opened = open_through_link(context, open_tab(context, server, host))
+            assert urlsplit(opened.url).hostname == name
 
 
 def test_all_of_it_is_seen_at_every_size(context, watch):
@@ -85,10 +75,8 @@ def test_all_of_it_is_seen_at_every_size(context, watch):
 def assert_all_is_seen(tab):
     for width, height in SIZES:
         tab.set_viewport_size({"width": width, "height": height})
-        root = (
-            "(({scrollWidth: w, scrollHeight: h}) => [w, h])(document.documentElement)"
-        )
-        assert tab.evaluate(root) == [width, height]  # nothing to scroll
+        content = tab.locator(":root").evaluate("e => [e.scrollWidth, e.scrollHeight]")
+        assert content == [width, height]  # nothing to scroll
         for element in tab.locator("main > :visible").all():
             expect(element).to_be_in_viewport(ratio=1)
 

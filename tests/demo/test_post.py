@@ -6,9 +6,7 @@ Where the post is no longer right, or never was, a claim's tests show what is tr
 import asyncio
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from statistics import median
-from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -21,10 +19,9 @@ from tests.support.server import Server, free_port, run, running, wait_for_port
 from tests.support.tab import COUNTDOWN, browse_until, first, numbers, read_numbers
 
 pytestmark = pytest.mark.slow
-ON_OURS = "app:asgi_application"
 ON_DJANGOS_OWN = "tests.programs.foundations:stock"
-# gunicorn's options, and how many of five tabs count. Only a sync worker would be cut.
-GUNICORNS = [("--threads 4 --timeout 2", 4), ("--worker-class gevent --timeout 2", 5)]
+# gunicorn's options, and how many of five tabs count. A sync worker would be cut.
+GUNICORNS = [("--threads 4 --timeout 3", 4), ("--worker-class gevent --timeout 3", 5)]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -37,15 +34,14 @@ def two_cuts(request):
 
 @pytest.fixture
 def turns(two_cuts):
-    """What both tabs saw until two streams had been cut, when that was, and the log."""
+    """What each tab saw until two streams had been cut, and the server's log."""
     return two_cuts.result()
 
 
 def watch_two_cuts():
     with Server("run-wsgi") as server:
         two = browse_until(lambda *tabs: len(cuts(tabs)) == 2, server.url, 2, 120)
-        tabs = asyncio.run(two)
-        return SimpleNamespace(tabs=tabs, cuts=cuts(tabs), log=server.log())
+        return *asyncio.run(two), server.log()
 
 
 def cuts(tabs):
@@ -54,17 +50,15 @@ def cuts(tabs):
 
 
 def client(server):
-    no_limit = httpx.Limits(max_connections=None)
-    return httpx.AsyncClient(base_url=server.url, timeout=60, limits=no_limit)
+    return httpx.AsyncClient(base_url=server.url, timeout=60)
 
 
 async def test_1_plain_page_costs_about_the_same_over_wsgi_and_asgi():
     """CPU time, to within a factor of three; `make bench` measures it."""
-    with ExitStack() as stack:
-        both = [stack.enter_context(Server(t)) for t in ("run-wsgi", "run-asgi")]
+    with Server("run-wsgi") as gunicorn, Server("run-asgi") as uvicorn:
         # In turns, so that whatever else the machine does hits both of them.
-        rounds = [[await page_cpu(server) for server in both] for _ in range(3)]
-    wsgi, asgi = (median(cpu) for cpu in zip(*rounds, strict=True))
+        rounds = [(await page_cpu(gunicorn), await page_cpu(uvicorn)) for _ in range(3)]
+    wsgi, asgi = map(median, zip(*rounds, strict=True))
     assert max(wsgi, asgi) < 3 * min(wsgi, asgi)
 
 
@@ -100,7 +94,7 @@ async def test_3_gunicorn_serves_it_with_one_worker():
 
 
 def test_4_countdown_stops_at_70(turns):
-    one = turns.tabs[0]
+    one, _, _ = turns
     cut = first(one, "cut")
     assert abs(cut.value - 70) <= 2
     assert numbers(one)[: 101 - cut.value] == COUNTDOWN[: 101 - cut.value]
@@ -108,7 +102,7 @@ def test_4_countdown_stops_at_70(turns):
 
 
 def test_5_second_page_does_not_load_until_the_first_stream_is_cut(turns):
-    one, two = turns.tabs
+    one, two, _ = turns
     order = [(one, "page"), (two, "open"), (one, "cut"), (two, "page")]
     times = [first(tab, kind).at for tab, kind in order]
     assert times == sorted(times)
@@ -116,13 +110,15 @@ def test_5_second_page_does_not_load_until_the_first_stream_is_cut(turns):
 
 def test_6_worker_times_out_every_31_seconds(turns):
     """Two tabs take turns: no browser's wait before it reconnects comes between."""
-    boot = first(turns.tabs[1], "page").at - turns.cuts[0]
-    assert 29 < turns.cuts[1] - turns.cuts[0] - boot < 40
-    assert turns.log.count("WORKER TIMEOUT") == 2
+    one, two, log = turns
+    first_cut, second_cut = cuts([one, two])
+    boot = first(two, "page").at - first_cut
+    assert 29 < second_cut - first_cut - boot < 40
+    assert log.count("WORKER TIMEOUT") == 2
 
 
 async def test_7_index_need_not_be_an_async_view():
-    """Django's own handler runs the plain `index` in a thread."""
+    """Django's own handler runs the plain `index` as well."""
     django = httpx.ASGITransport(get_asgi_application())
     async with httpx.AsyncClient(transport=django, base_url="http://localhost") as tab:
         assert "WSGI" in (await tab.get("/")).text
@@ -135,7 +131,7 @@ async def test_7_async_generator_streams_in_djangos_own_response():
             assert await read_numbers(tab, most=2) == [100, 99]
 
 
-@pytest.mark.parametrize("asgi", [ON_DJANGOS_OWN, ON_OURS])
+@pytest.mark.parametrize("asgi", [ON_DJANGOS_OWN, "app:asgi_application"])
 async def test_8_generator_ends_when_its_client_leaves(asgi):
     """It sleeps for an hour: had it not ended, the server would have to cancel it."""
     with Server("run-asgi", ASGI=asgi, TICK=3600) as server:
@@ -149,26 +145,24 @@ async def test_8_generator_ends_when_its_client_leaves(asgi):
 
 async def test_9_uvicorn_serves_many_tabs_with_one_worker():
     """Fifty streams, without a thread for each, and the page meanwhile."""
-    pages, threads = 0, 0
+    pages = 0
     with Server("run-asgi", COUNT=10, TICK=0.4) as server:
         async with client(server) as tabs:
             streams = asyncio.gather(*(read_numbers(tabs) for _ in range(50)))
             while not streams.done():
                 assert (await tabs.get("/")).status_code == 200
                 pages += 1
-                threads = server.worker().num_threads()
+                assert server.worker().num_threads() < 25
                 await asyncio.sleep(0.2)
             assert await streams == [COUNTDOWN[-11:]] * 50
         assert len(server.workers()) == 1
     assert pages > 2  # were it blocked, the first would come after the last stream
-    assert threads < 25
 
 
 @pytest.mark.parametrize("target", ["run-wsgi", "run-asgi"])
 def test_10_debug_pages(target):
     with Server(target, DEBUG=1) as server:
         page = httpx.get(f"{server.url}/unknown/", timeout=20)
-    assert page.status_code == 404
     assert "DEBUG = True" in page.text
 
 

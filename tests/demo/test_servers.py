@@ -18,7 +18,6 @@ HEADERS = {
     "content-type: text/event-stream",
     "cache-control: no-cache",
     "x-accel-buffering: no",
-    "transfer-encoding: chunked",
 }
 # Each of them in a chunk of its own (RFC 9112, section 7.1).
 EVENTS = b"".join(b'18\r\nevent:i\ndata: {"i": %d}\n\n\r\n' % i for i in (2, 1, 0))
@@ -79,8 +78,7 @@ def test_silent_connections_hold_no_sync_worker_but_a_stream_does(project, befor
     hooks.write_text(before + hooks.read_text())
     with Server("run-wsgi", project) as server, ExitStack() as stack:
         for _ in range(3):
-            address = ("127.0.0.1", server.port)
-            stack.enter_context(socket.create_connection(address, timeout=20))
+            stack.enter_context(socket.create_connection(("127.0.0.1", server.port)))
         with httpx.stream("GET", f"{server.url}/sse/", timeout=20) as stream:
             events = stream.iter_text()
             assert "100" in next(events)
