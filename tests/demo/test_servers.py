@@ -12,8 +12,7 @@ import pytest
 from tests.support.load import open_streams
 from tests.support.server import Server, signal_group
 
-# As a phone in the same network asks.
-REQUEST = b"GET /sse/ HTTP/1.1\r\nHost: 192.168.1.5\r\nConnection: close\r\n\r\n"
+REQUEST = b"GET /sse/ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 HEADERS = {
     "content-type: text/event-stream",
     "cache-control: no-cache",
