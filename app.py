@@ -12,16 +12,15 @@ import json
 import os
 import sys
 import time
-from pathlib import Path
 
 from django.conf import settings
 from django.core.handlers.asgi import ASGIRequest
-from django.core.management.utils import get_random_secret_key
 from django.core.wsgi import get_wsgi_application
 from django.http import HttpResponse, StreamingHttpResponse
 from django.template import Context, Engine
 from django.urls import path
 
+# Django's own would do, too. Ours save a thread for each open stream.
 from handlers import get_asgi_application
 from responses import AsyncStreamingHttpResponse
 
@@ -38,7 +37,7 @@ settings.configure(
     DEBUG=os.environ.get("DEBUG") == "1",
     ALLOWED_HOSTS=["*"],
     ROOT_URLCONF=__name__,
-    SECRET_KEY=get_random_secret_key(),
+    SECRET_KEY="not a secret, since nothing here is signed",
     WSGI_APPLICATION=f"{__name__}.wsgi_application",  # for runserver
 )
 
@@ -47,16 +46,16 @@ def event(i):
     return f"event:i\ndata: {json.dumps({'i': i})}\n\n"
 
 
-# gunicorn's sync worker serves one response at a time: as long as this one is
-# open, nobody else is served, whether the worker sleeps or not.
+# A sync worker runs this generator to its end, and sleeps where it sleeps.
+# Until then, the worker takes no other request.
 def countdown():
     for i in range(COUNT, -1, -1):
         yield event(i)
         time.sleep(TICK)  # the whole worker sleeps
 
 
-# "async def" with "yield" is an async generator. The "a" in front of its name
-# is Django's way to name async twins, such as get() and aget().
+# "async def" with "yield" is an async generator. While it awaits, the worker
+# runs others. The "a" is Django's way to name async twins: get() and aget().
 async def acountdown():
     for i in range(COUNT, -1, -1):
         yield event(i)
@@ -67,7 +66,6 @@ def sse(request):
     return StreamingHttpResponse(countdown(), headers=HEADERS)
 
 
-# Unlike Django's, this response refuses a sync generator and needs no thread.
 async def asse(request):
     return AsyncStreamingHttpResponse(acountdown(), headers=HEADERS)
 
@@ -80,28 +78,23 @@ async def aindex(request):
     return HttpResponse(page("ASGI"))
 
 
-# Two modules in the post, one here: WSGI requests use urlpatterns, ASGI ones
-# async_urlpatterns (a tuple, since a list can't be the key of a cache).
 urlpatterns = [path("", index), path("sse/", sse)]
-async_urlpatterns = (path("", aindex), path("sse/", asse))
 
 
+# The post has a module for each interface. Here the requests of ASGI have URLs
+# of their own: Django looks for them here before it looks at ROOT_URLCONF.
 class AsyncRequest(ASGIRequest):
-    urlconf = async_urlpatterns
+    urlconf = (path("", aindex), path("sse/", asse))  # hashable: a tuple
 
 
 wsgi_application = get_wsgi_application()
-
-# Django's own handler would do, too, but each stream would hold a thread.
 asgi_application = get_asgi_application()
 asgi_application.request_class = AsyncRequest
 
 
 # The page that both send; there is nothing async from here on.
 def page(interface):
-    server = Path(sys.argv[0]).name  # gunicorn, uvicorn
-    values = {"interface": interface, "server": server, "pid": os.getpid()}
-    return PAGE.render(Context(values))
+    return PAGE.render(Context({"interface": interface, "pid": os.getpid()}))
 
 
 PAGE = Engine().from_string("""<!doctype html>
@@ -112,29 +105,27 @@ PAGE = Engine().from_string("""<!doctype html>
 <style>
   .WSGI { --fill: #9a3412; color: light-dark(#9a3412, #ffb27a); }
   .ASGI { --fill: #0f5c63; color: light-dark(#0f5c63, #7fdbd5); }
-  html { color-scheme: light dark; background: Canvas; --room: 40svh;
-    font: clamp(18px, 3.4vmin, 54px)/1.2 system-ui; text-wrap: balance; }
+  html { color-scheme: light dark; background: Canvas;
+    font: clamp(18px, 3.4vmin, 54px)/1.2 system-ui; text-align: center; }
   body { box-sizing: border-box; min-height: 100svh; margin: 0; display: grid;
-    place-content: center; text-align: center; border: .3rem solid; }
-  h1, p { margin: .4rem; } a { color: inherit; } #state { font-size: 1.4em; }
-  #count { font-size: min(var(--room), 126vw / max(3, var(--length)));
-    font-weight: bold; font-variant: tabular-nums; line-height: 1; }
+    place-content: center; text-wrap: balance; border: .3rem solid; }
+  h1, p { margin: .4rem; font-variant: tabular-nums; } a { color: inherit; }
+  #count { font-size: min(46svh, 32vw); font-weight: bold; line-height: 1; }
   .counting { background: var(--fill); border-color: #0000; color: white; }
-  .waiting { border-style: dashed; } .waiting #state { font-size: 2em; }
-  .frame { font-size: min(5vw, 8vh); --room: 54svh; }
+  .waiting { border-style: dashed; } .ended #count { font-size: 14vw; }
+  #state { font-size: 1.4em; } .waiting #state { font-size: 2em; }
+  .frame { font-size: min(5vw, 8vh); }
   .waiting #count, .frame h1, .frame #more { display: none; }
 </style>
 <body class="waiting"><main><h1>{{ interface }}</h1>
-<p>{{ server }}, worker pid {{ pid }}</p>
+<p>worker pid {{ pid }}</p>
 <p id="count" role="timer"></p>
 <p id="state" role="status">waiting for the first event</p>
-<p id="more"><a id="link" href="/" target="_blank">open another tab</a><br>
-browsers open six to nine connections to a host</p>
-<noscript>The countdown needs JavaScript.</noscript></main>
+<p id="more"><a href="/" target="_blank">open another tab</a><br>
+browsers open six to nine connections to a host</p></main>
 <script>
   const count = document.getElementById("count");
   const state = document.getElementById("state");
-  const link = document.getElementById("link");
   const source = new EventSource("/sse/");
   let first, last;
 
@@ -142,7 +133,6 @@ browsers open six to nine connections to a host</p>
     document.body.className = doing;
     document.title = `${what} · {{ interface }}`;
     count.textContent = what;
-    count.style.setProperty("--length", count.textContent.length);
     if (state.textContent !== news) state.textContent = news;  // read aloud
   }
 
@@ -159,17 +149,17 @@ browsers open six to nine connections to a host</p>
     show("waiting", "…", again ? `${news}, reconnecting` : news);
     first = last = undefined;
   });
+
+  // Each name has connections of its own; a phone's localhost is the phone.
+  let tab = parseInt(location.hostname.slice(3)) || 1;  // of tab7.localhost
+  const link = document.querySelector("a");
+  if (location.hostname.endsWith("localhost"))
+    link.onpointerdown = () => { link.hostname = `tab${++tab}.localhost`; };
   document.documentElement.classList.toggle("frame", window !== top);
-  document.querySelector("main").ariaLabel = window.name || null;
-  let tab = parseInt(location.hostname.slice(3)) || 1;  // tab7.localhost: 7
-  const nextName = () => (link.hostname = `tab${++tab}.localhost`);
-  if (/localhost$|^127[.]|::1/.test(location.hostname))  // not on a phone
-    link.onclick = link.onauxclick = link.oncontextmenu = nextName;
 </script>
 """)
 
 if __name__ == "__main__":
     from django.core.management import execute_from_command_line
 
-    sys.modules["app"] = sys.modules[__name__]  # for `import app` in a shell
     execute_from_command_line(sys.argv)
