@@ -25,13 +25,13 @@ def connect():
     """Connect a receiver to a signal, until the test ends."""
     connected = []
 
-    def connect(signal, receiver, sender=None):
-        signal.connect(receiver, sender, weak=False)
-        connected.append((signal, receiver, sender))
+    def connect(signal, receiver):
+        signal.connect(receiver, weak=False)
+        connected.append((signal, receiver))
 
     yield connect
-    for signal, *receiver in connected:
-        signal.disconnect(*receiver)
+    for signal, receiver in connected:
+        signal.disconnect(receiver)
 
 
 @pytest.fixture

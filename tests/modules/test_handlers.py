@@ -4,257 +4,239 @@ What both must do runs on both, so that no test asks for more than Django gives.
 """
 
 import asyncio
-import threading
 from contextvars import ContextVar
 
 import pytest
-from asgiref.sync import sync_to_async
-from django.core.handlers import asgi
 from django.core.signals import request_finished, request_started
 from django.db import connections
-from django.http import HttpResponse, StreamingHttpResponse
-from django.utils.decorators import sync_and_async_middleware
+from django.http import StreamingHttpResponse
 
-import handlers
+from handlers import ASGIHandler
 from responses import AsyncStreamingHttpResponse
 from tests.support.in_process import (
-    ROOM,
     get,
     leave,
+    numbers,
     open_request,
     open_stream,
-    query,
+    outcome,
+    page_view,
     send_request,
     serve,
     streaming,
     until,
     waiting,
+    waiting_view,
 )
 
 language = ContextVar("language")
 
 
-def page_view(request):
-    return HttpResponse("page")
-
-
-def query_view(request):
-    return HttpResponse(str(query()))
-
-
-def failing_view(request):
-    query()
-    raise ValueError("on purpose")
-
-
-async def stream_view(request):
-    language.set("fr")
-
-    async def generator():
-        yield f"{language.get()} {request.body.decode()} "
-        yield f"{await sync_to_async(query)()}"
-
-    return StreamingHttpResponse(generator())
-
-
-async def test_sync_views_run_in_parallel(handler_class):
-    together = threading.Barrier(2)
-
-    def view(request):
-        together.wait(timeout=ROOM)
-        return HttpResponse("met")
-
-    handler = serve(handler_class, view)
-    answers = await asyncio.gather(get(handler), get(handler))
-    assert answers == [(200, "met")] * 2
-
-
-@pytest.mark.parametrize("view", [query_view, failing_view, stream_view])
-async def test_connections_are_closed(handler_class, database, view):
-    await get(serve(handler_class, view))
-    await until(lambda: 0 < database.opened == database.closed)
+async def failing_view(request):
+    raise ValueError("in the view")
 
 
 @pytest.mark.parametrize(
-    ("view", "url", "status"),
+    ("view", "query", "status"),
     [
-        (page_view, "/", 200),
-        (stream_view, "/", 200),
-        (failing_view, "/", 500),
-        (page_view, "/unknown/", 404),
-        (page_view, "/?\xff", 400),  # no request can be built of it
+        (page_view, b"", 200),
+        (streaming(numbers), b"", 200),
+        (failing_view, b"", 500),
+        (page_view, b"\xff", 400),  # no request can be built of it
     ],
 )
-async def test_signals_are_sent_once(handler_class, signals, view, url, status):
-    assert (await get(serve(handler_class, view), url))[0] == status
+async def test_signals_are_sent_once(handler_class, signals, view, query, status):
+    assert (await get(serve(handler_class, view), query))[0] == status
     assert signals == ["started", "finished"]
 
 
-async def test_signals_are_sent_once_when_the_client_leaves(handler_class, signals):
-    stream = await open_stream(serve(handler_class, streaming(waiting)))
-    assert signals == ["started"]
-    await leave(stream)
+@pytest.mark.parametrize("view", [waiting_view, streaming(waiting)])
+async def test_signals_are_sent_once_when_the_client_leaves(
+    handler_class, signals, view
+):
+    request = await send_request(serve(handler_class, view))
+    await until(lambda: signals == ["started"])
+    await leave(request)
     assert signals == ["started", "finished"]
+
+
+async def test_no_signal_when_the_client_leaves_within_its_body(handler_class, signals):
+    await leave(open_request(serve(handler_class, page_view)))
+    assert signals == []
 
 
 async def test_djangos_receivers_are_called(handler_class, monkeypatch):
-    """Those of request_started, too, though no thread is started for them."""
     calls = []
-
-    async def view(request):
-        return HttpResponse("page")
-
     monkeypatch.setattr(connections, "all", lambda **kwargs: calls.append(True) or [])
-    await get(serve(handler_class, view))
+    await get(serve(handler_class, page_view))
     assert len(calls) == 3  # two of request_started, one of request_finished
 
 
-async def test_receivers_run_in_the_thread_of_the_view(handler_class, connect):
-    threads = []
-
-    def note_thread(*args, **kwargs):
-        threads.append(threading.current_thread())
-        return HttpResponse("noted")
-
-    for signal in (request_started, request_finished):
-        connect(signal, note_thread)
-    assert await get(serve(handler_class, note_thread)) == (200, "noted")
-    assert len(threads) == 3
-    assert len(set(threads) - {threading.current_thread()}) == 1
-
-
-async def test_sync_iterator_runs_in_the_thread_of_the_view(handler_class):
-    def view(request):
-        thread = threading.get_ident()
-        return StreamingHttpResponse(
-            str(threading.get_ident() == thread) for _ in range(2)
-        )
-
-    with pytest.warns(Warning, match="must consume synchronous iterators"):
-        assert await get(serve(handler_class, view)) == (200, "TrueTrue")
-
-
 async def test_view_is_cancelled_when_the_client_leaves(handler_class):
-    events = []
+    begun, cancelled = asyncio.Event(), asyncio.Event()
 
     async def view(request):
-        events.append("waiting")
+        begun.set()
         try:
             await asyncio.Event().wait()
-        except asyncio.CancelledError:
-            events.append("cancelled")
-            raise
+        finally:
+            cancelled.set()
 
     request = await send_request(serve(handler_class, view))
-    await until(lambda: events == ["waiting"])
+    await begun.wait()
     await leave(request)
-    assert events == ["waiting", "cancelled"]
+    assert cancelled.is_set()
     assert request.output_queue.empty()
 
 
-@sync_and_async_middleware
-def async_middleware(get_response):
-    async def upper(content):
-        async for part in content:
-            yield part.upper()
+async def test_generator_is_closed_when_the_client_leaves(handler_class):
+    """Between two parts, too: here the server takes its time to write the first."""
+    closed = []
 
-    async def middleware(request):
-        response = await get_response(request)
-        response.streaming_content = upper(response.streaming_content)
-        return response
+    async def ticks():
+        try:
+            yield "tick"
+        finally:
+            closed.append(True)
 
-    return middleware
+    generator = ticks()  # kept, or Python closes what nobody refers to
 
-
-def sync_middleware(get_response):
-    def middleware(request):
-        assert query() == 1
-        return get_response(request)
-
-    return middleware
-
-
-@pytest.mark.parametrize(
-    ("middleware", "answer"),
-    [
-        ([], "fr body 1"),
-        ([f"{__name__}.sync_middleware"], "fr body 1"),
-        ([f"{__name__}.async_middleware"], "FR BODY 1"),
-    ],
-    ids=["none", "sync", "async"],
-)
-async def test_generator_has_the_context_and_request_of_its_view(
-    handler_class, middleware, answer
-):
-    handler = serve(handler_class, stream_view, middleware)
-    assert await get(handler, "/", "POST", b"body") == (200, answer)
-
-
-def writing_slowly(application):
-    """The application on a server that takes its time to write each part."""
-
-    async def slow(scope, receive, send):
+    async def application(scope, receive, send):
         async def send_slowly(message):
             await send(message)
             if message.get("more_body"):
                 await asyncio.Event().wait()
 
-        await application(scope, receive, send_slowly)
+        view = streaming(lambda: generator, AsyncStreamingHttpResponse)
+        await serve(handler_class, view)(scope, receive, send_slowly)
 
-    return slow
-
-
-@pytest.mark.parametrize("server", [lambda handler: handler, writing_slowly])
-async def test_generator_is_closed_when_the_client_leaves(handler_class, server):
-    closed, kept = [], []  # kept: or Python closes what nobody refers to
-
-    async def ticks():
-        try:
-            yield "tick"
-            await asyncio.Event().wait()
-        finally:
-            closed.append(True)
-
-    async def view(request):
-        kept.append(ticks())
-        return AsyncStreamingHttpResponse(kept[0])
-
-    stream = await open_stream(server(serve(handler_class, view)))
+    stream = await open_stream(application)
     assert closed == []
     await leave(stream)
     assert closed == [True]
+
+
+def sync_middleware(get_response):
+    return lambda request: get_response(request)
+
+
+async def test_generator_has_the_context_and_request_of_its_view(handler_class):
+    async def view(request):
+        language.set("fr")
+
+        async def generator():
+            yield f"{language.get()} {request.body.decode()}"
+
+        return StreamingHttpResponse(generator())
+
+    handler = serve(handler_class, view, [f"{__name__}.sync_middleware"])
+    assert await get(handler, body=b"body") == (200, "fr body")
+
+
+async def test_generator_leaves_the_task_group_that_its_view_entered(handler_class):
+    async def view(request):
+        group = await asyncio.TaskGroup().__aenter__()
+
+        async def leaving():
+            yield "1"
+            await group.__aexit__(None, None, None)
+            yield "2"
+
+        return StreamingHttpResponse(leaving())
+
+    assert await get(serve(handler_class, view)) == (200, "12")
 
 
 async def test_receive_is_called_once_after_the_body(handler_class):
     """gunicorn's ASGI worker takes a cancelled call for the end of the connection."""
     calls = []
 
-    async def counted(scope, receive, send):
-        def receive_counted():
+    async def application(scope, receive, send):
+        async def counted():
             calls.append("receive")
-            return receive()
+            return await receive()
 
-        await serve(handler_class, streaming(waiting))(scope, receive_counted, send)
+        await serve(handler_class, streaming(waiting))(scope, counted, send)
 
-    stream = await open_stream(counted)
-    await until(lambda: len(calls) == 2)
-    await leave(stream)
+    await leave(await open_stream(application))
     assert len(calls) == 2
 
 
-async def test_client_that_leaves_before_its_request_is_complete(
-    handler_class, signals
-):
-    request = open_request(serve(handler_class, page_view), method="POST")
-    await leave(request)
-    assert signals == []
+async def test_error_in_a_generator_arrives_as_itself(handler_class):
+    async def failing():
+        yield "1"
+        raise ValueError("on purpose") from KeyError("inner")
+
+    view = streaming(failing, AsyncStreamingHttpResponse)
+    request = await send_request(serve(handler_class, view))
+    with pytest.raises(ValueError, match="on purpose") as raised:
+        await outcome(request)
+    assert isinstance(raised.value.__cause__, KeyError)
 
 
-def test_request_class_of_the_handler_class(monkeypatch):
-    """As libraries set it; get_asgi_application() leaves it alone."""
+@pytest.mark.parametrize("signal", [request_started, request_finished])
+async def test_error_in_a_receiver_arrives_as_itself(handler_class, connect, signal):
+    def failing(**kwargs):
+        raise ValueError("in the receiver")
 
-    class Request(asgi.ASGIRequest):
-        pass
+    connect(signal, failing)
+    request = await send_request(serve(handler_class, page_view))
+    with pytest.raises(ValueError, match="in the receiver"):
+        await outcome(request)
 
-    monkeypatch.setattr(asgi.ASGIHandler, "request_class", Request)
-    assert handlers.get_asgi_application().request_class is Request
+
+async def test_message_after_the_body_is_an_error(handler_class):
+    request = await send_request(serve(handler_class, waiting_view))
+    await request.send_input({"type": "http.request"})
+    with pytest.raises(AssertionError, match="Invalid ASGI message"):
+        await outcome(request)
+
+
+async def test_view_that_the_server_cancels_is_cut(handler_class):
+    request = await send_request(serve(handler_class, waiting_view))
+    await until(request.input_queue.empty)
+    request.future.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await outcome(request)
+
+
+async def test_download_that_the_server_cancels_is_cut(handler_class):
+    stream = await open_stream(serve(handler_class, streaming(waiting)))
+    stream.future.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await outcome(stream)
+    assert stream.output_queue.empty()
+
+
+event_view = streaming(waiting, content_type="text/event-stream; charset=utf-8")
+END = {"type": "http.response.body"}
+
+
+async def test_event_stream_ends_in_order_when_the_server_cancels(signals):
+    """And its cancel no longer counts: a later task group would think it its own."""
+    counts = []
+
+    async def application(*arguments):
+        await serve(ASGIHandler, event_view)(*arguments)
+        counts.append(asyncio.current_task().cancelling())
+
+    stream = await open_stream(application)
+    stream.future.cancel()
+    await outcome(stream)
+    assert stream.output_queue.get_nowait() == END
+    assert signals == ["started", "finished"]
+    assert counts == [0]
+
+
+async def test_event_stream_ends_in_order_though_its_client_has_gone():
+    async def application(scope, receive, send):
+        async def refuse_end(message):
+            if message == END:
+                raise OSError("the client has gone")
+            await send(message)
+
+        await serve(ASGIHandler, event_view)(scope, receive, refuse_end)
+
+    stream = await open_stream(application)
+    stream.future.cancel()
+    await outcome(stream)

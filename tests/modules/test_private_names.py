@@ -4,8 +4,6 @@ from inspect import getsource
 
 import pytest
 from asgiref.sync import AsyncToSync, SyncToAsync
-from django.core.handlers.asgi import ASGIRequest
-from django.db.backends.base.base import BaseDatabaseWrapper
 from django.dispatch import Signal
 from django.http import StreamingHttpResponse
 from django.http.response import HttpResponseBase
@@ -23,13 +21,7 @@ def counted_connections():
         (SyncToAsync, "thread_sensitive_context"),
         (SyncToAsync, "context_to_thread_executor"),
         (HttpResponseBase, "_resource_closers"),
-        (HttpResponseBase, "_handler_class"),
-        (HttpResponseBase, "_charset"),
         (StreamingHttpResponse, "_iterator"),
-        (StreamingHttpResponse, "_set_streaming_content"),
-        (ASGIRequest, "_stream"),
-        (ASGIRequest, "_files"),
-        (BaseDatabaseWrapper, "autocommit"),
     ],
 )
 def test_name_is_still_there(owner, name):
@@ -37,10 +29,7 @@ def test_name_is_still_there(owner, name):
 
 
 def test_key_of_a_receiver_begins_with_its_id():
-    def receiver(**kwargs):
-        pass
-
     signal = Signal()
-    signal.connect(receiver)
+    signal.connect(getsource)
     ((key, *_),) = signal.receivers
-    assert key[0] == id(receiver)
+    assert key[0] == id(getsource)

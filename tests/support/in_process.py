@@ -10,12 +10,13 @@ from django.test import override_settings
 from django.urls import path
 
 ROOM = 30  # seconds, which only a test that fails takes
+SCOPE = {"type": "http", "method": "GET", "path": "/", "headers": []}
 
 
-def serve(handler_class, view, middleware=(), request_class=ASGIRequest):
+def serve(handler_class, view, middleware=()):
     """Return a handler that answers / by the view."""
 
-    class Request(request_class):
+    class Request(ASGIRequest):
         urlconf = (path("", view),)
 
     with override_settings(MIDDLEWARE=middleware):
@@ -38,76 +39,64 @@ async def numbers():
         yield number
 
 
-async def page_view(request):
-    return HttpResponse("123")
-
-
 async def waiting():
     yield "tick"
     await asyncio.Event().wait()
+
+
+async def page_view(request):
+    return HttpResponse("123")
 
 
 async def waiting_view(request):
     await asyncio.Event().wait()
 
 
-def open_request(handler, url="/", method="GET", headers=()):
+def query():
+    """Use a database connection, and open it for that."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+
+
+def open_request(handler, query_string=b""):
     """Start a request; its body has still to be sent."""
-    url, _, query_string = url.partition("?")
-    scope = {
-        "type": "http",
-        "asgi": {"version": "3.0"},
-        "http_version": "1.1",
-        "method": method,
-        "path": url,
-        "query_string": query_string.encode("latin-1"),
-        "headers": [(b"host", b"localhost"), *headers],
-    }
-    return ApplicationCommunicator(handler, scope)
+    return ApplicationCommunicator(handler, SCOPE | {"query_string": query_string})
 
 
-async def send_request(handler, url="/", method="GET", body=b"", headers=()):
+async def send_request(handler, query_string=b"", body=b""):
     """Start a request and send its body; the answer has still to be read."""
-    request = open_request(handler, url, method, headers)
+    request = open_request(handler, query_string)
     await request.send_input({"type": "http.request", "body": body})
     return request
 
 
-async def get(handler, url="/", method="GET", body=b"", headers=()):
+async def outcome(request):
+    """Wait for the end of a request; raise what its handler raises."""
+    await asyncio.wait([request.future], timeout=ROOM)
+    request.future.result()
+
+
+async def get(handler, query_string=b"", body=b""):
     """Run a request to its end; return the status and the body."""
-    request = await send_request(handler, url, method, body, headers)
-    await request.wait(ROOM)
+    request = await send_request(handler, query_string, body)
+    await outcome(request)
     output = request.output_queue
     start, *parts = [output.get_nowait() for _ in range(output.qsize())]
     assert not parts[-1].get("more_body", False)
     return start["status"], b"".join(part.get("body", b"") for part in parts).decode()
 
 
-async def open_stream(handler, url="/"):
+async def open_stream(handler):
     """Start a stream; return when its first part has come."""
-    stream = await send_request(handler, url)
+    stream = await send_request(handler)
     assert (await stream.receive_output(ROOM))["status"] == 200
-    part = await stream.receive_output(ROOM)
-    assert isinstance(part["body"], bytes)
-    assert part["more_body"]
+    assert (await stream.receive_output(ROOM))["more_body"]
     return stream
 
 
-async def leave(stream):
+async def leave(request):
     """Be a client that goes away; return when the handler has noticed."""
-    await stream.send_input({"type": "http.disconnect"})
-    await stream.wait(ROOM)
-
-
-async def outcome(request):
-    """Raise what the handler raises, a CancelledError, too; or return."""
-    await asyncio.wait([request.future], timeout=ROOM)
-    request.future.result()
-
-
-async def cancel(request):
-    """Be a server that cancels the request."""
-    request.future.cancel()
+    await request.send_input({"type": "http.disconnect"})
     await outcome(request)
 
 
@@ -116,10 +105,3 @@ async def until(condition):
     async with asyncio.timeout(ROOM):
         while not condition():
             await asyncio.sleep(0.01)
-
-
-def query(sql="SELECT 1"):
-    """Use a database connection, and open it for that; return the first value."""
-    with connection.cursor() as cursor:
-        row = cursor.execute(sql).fetchone()
-        return row and row[0]
