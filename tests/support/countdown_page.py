@@ -16,15 +16,10 @@ RECORD_STATES = """
 
 
 class Watch:
-    """What the tabs of a context ask for, and what their consoles complain about.
-
-    expected: how the complaints end that the test provokes; no other may appear.
-    """
+    """What a context's tabs ask for, and the complaints that no test has expected."""
 
     def __init__(self, context):
-        self.requests = []
-        self.complaints = []
-        self.expected = ()
+        self.requests, self.complaints, self.expected = [], [], ()
         context.on("request", lambda request: self.requests.append(request.url))
         context.on("console", self.note)
         context.on("weberror", lambda error: self.complaints.append(str(error.error)))
