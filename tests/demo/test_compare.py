@@ -7,7 +7,7 @@ import re
 import signal
 import sys
 import time
-import uuid
+from functools import partial
 from subprocess import PIPE, STDOUT
 from xml.etree import ElementTree
 
@@ -16,7 +16,7 @@ import pytest
 from rich.console import Console
 
 from tests.programs.compare import Comparison, read_knobs, servers
-from tests.support.server import make, run, run_make, start
+from tests.support.server import make, run, run_make, running
 from tests.support.tab import Record
 
 pytestmark = pytest.mark.slow
@@ -129,63 +129,42 @@ def test_bad_gunicorn_options():
     assert any(line.endswith("--nonsense") for line in errors)
 
 
-# Run a command in a terminal whose keyboard is the standard input.
-IN_TERMINAL = "import pty, sys; pty.spawn(sys.argv[1:])"
+# A program that is a terminal; its keyboard is the standard input.
+TERMINAL = "import pty, sys; pty.spawn(sys.argv[1:])"
 
 
-class Terminal:
-    """`make compare` in a terminal of its own, which writes what it shows to a file."""
-
-    def __init__(self, file):
-        self.file = file
-        self.mark = f"TEST_{uuid.uuid4().hex}"  # in the environment of all in it
-        command = [sys.executable, "-c", IN_TERMINAL, *make("compare")]
-        pipes = {"stdin": PIPE, "stdout": file.open("w"), "stderr": STDOUT}
-        self.process = start(command, {self.mark: "", "TERM": "xterm"}, **pipes)
-
-    def processes(self):
-        every = psutil.process_iter(["environ"])  # None: somebody else's
-        return [p for p in every if self.mark in (p.info["environ"] or ())]
-
-    def press_ctrl_c(self):
-        self.process.communicate("\x03", timeout=PATIENCE)
-
-    def close(self):
-        """The shell in it passes the hang-up on, and then there is no screen."""
-        name = "tests.programs.compare"
-        program = next(p for p in self.processes() if name in p.cmdline())
-        program.send_signal(signal.SIGHUP)
-        self.process.kill()
+def press_ctrl_c(terminal, processes):
+    terminal.stdin.write("\x03")
+    terminal.stdin.flush()
 
 
-@pytest.fixture
-def terminal(tmp_path):
-    terminal = Terminal(tmp_path / "shown")
-    yield terminal
-    for process in terminal.processes():
-        process.kill()
+def close(terminal, processes):
+    """The shell in it passes the hang-up on, and then there is no screen."""
+    program = next(p for p in processes if "tests.programs.compare" in p.cmdline())
+    program.send_signal(signal.SIGHUP)
+    terminal.kill()
 
 
-ENDS = [("Starting", Terminal.press_ctrl_c), ("tab 3", Terminal.press_ctrl_c)]
+WAYS = [("Starting", press_ctrl_c), ("tab 3", press_ctrl_c), ("tab 3", close)]
 
 
-@pytest.mark.parametrize(("moment", "end"), [*ENDS, ("tab 3", Terminal.close)])
-def test_no_process_is_left(terminal, moment, end):
+@pytest.mark.parametrize(("moment", "end"), WAYS)
+def test_no_process_is_left(tmp_path, moment, end):
     """Whenever it is ended, and the picture so far is printed, without a cut."""
-    eventually(lambda: moment in terminal.file.read_text())
-    eventually(lambda: len(terminal.processes()) > 7)  # the servers, too
-    end(terminal)
-    eventually(lambda: not terminal.processes())
-    shown = terminal.file.read_text()
-    if (moment, end) == ENDS[1]:
-        *_, report = shown.rpartition("\x1b[?1049l")  # leaves the screen
+    shown = tmp_path / "shown"
+    command = [sys.executable, "-c", TERMINAL, *make("compare")]
+    pipes = {"stdin": PIPE, "stdout": shown.open("w"), "stderr": STDOUT}
+    with running(command, {"TERM": "xterm"}, **pipes) as terminal:
+        inside = partial(psutil.Process(terminal.pid).children, recursive=True)
+        deadline = time.monotonic() + PATIENCE
+        while moment not in shown.read_text() or len(inside()) < 8:  # with the servers
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        processes = inside()
+        end(terminal, processes)
+        assert not psutil.wait_procs(processes, timeout=PATIENCE)[1]
+    assert "Traceback" not in shown.read_text()
+    if (moment, end) == WAYS[1]:
+        report = shown.read_text().rpartition("\x1b[?1049l")[2]  # leaves the screen
         assert "tabs that counted at once" in report
         assert report.count("\N{MULTIPLICATION SIGN}") == 1  # the legend's
-    assert "Traceback" not in shown
-
-
-def eventually(condition):
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)

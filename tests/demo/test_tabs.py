@@ -170,5 +170,5 @@ def test_taken_port_is_an_error_of_one_line(offset):
     port = free_port(3)
     with socket.create_server(("127.0.0.1", port + offset)):
         status, _, errors = run_make("tabs", f"PORT={port}")
-    line = f"port {port + offset} is taken: try make tabs PORT={port + 10}"
+    line = f"port {port + offset} is taken: try make tabs PORT=8080"
     assert (status, errors) == (2, [line])

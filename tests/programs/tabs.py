@@ -85,7 +85,7 @@ def check_free(port):
     """Refuse a port on which something answers, be it on ::1, which browsers prefer."""
     with suppress(OSError):
         socket.create_connection(("localhost", port), timeout=2).close()
-        raise RuntimeError(f"port {port} is taken: try make tabs PORT={port + 10}")
+        raise RuntimeError(f"port {port} is taken: try make tabs PORT=8080")
 
 
 def halves(knobs):
