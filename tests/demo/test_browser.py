@@ -20,9 +20,7 @@ REASON = "no Chromium works here: install Chrome or Chromium"
     ("ci", "status", "outcome"),
     [("", pytest.ExitCode.OK, "SKIPPED"), ("1", pytest.ExitCode.TESTS_FAILED, "ERROR")],
 )
-def test_page_is_left_out_with_a_last_line_and_fails_in_ci(
-    tmp_path, ci, status, outcome
-):
+def test_last_line_says_what_is_left_out_but_ci_fails(tmp_path, ci, status, outcome):
     title = ["--numprocesses=0", "tests/demo/test_page.py", "-k", "title"]
     command = [sys.executable, "-c", WITHOUT_BROWSER, *title]
     nothing = {"PLAYWRIGHT_BROWSERS_PATH": str(tmp_path), "CI": ci}

@@ -16,32 +16,31 @@ from playwright.sync_api import expect
 from tests.support.countdown_page import SECOND
 from tests.support.server import LOCAL, free_port, make, run_make, running, signal_group
 
-DIGITS = re.compile(r"^\d+$")
 COUNTING = "counting from 100"
 
 
 @pytest.fixture
 def window(context):
-    """A page as large as a small projector's picture."""
     window = context.new_page()
-    window.set_viewport_size({"width": 1280, "height": 720})
+    window.set_viewport_size({"width": 1280, "height": 720})  # a small projector
     return window
 
 
 @contextmanager
 def make_tabs(*knobs, port=None, browser="true"):  # the command, which opens nothing
     """Run `make tabs`; yield its URL. Then Ctrl-C ends it, and no process is left."""
-    command = make("tabs", f"PORT={port or free_port(3)}", *knobs)
-    pipes = {"stdout": PIPE, "stderr": PIPE}
-    with running(command, {"BROWSER": browser}, **pipes) as process:
+    command = make("tabs", f"PORT={port or free_port()}", *knobs)
+    with running(command, {"BROWSER": browser}, stdout=PIPE) as process:
         assert process.stdout.readline() == "Starting gunicorn and uvicorn ...\n"
         line = process.stdout.readline()
-        assert "Ctrl-C ends both servers" in line, process.stderr.read()
+        assert "Ctrl-C ends both servers" in line
         children = psutil.Process(process.pid).children(recursive=True)
         assert len(children) >= 5  # this program, two makes, two servers
-        yield re.search(r"http://localhost:\d+/", line)[0]
-        signal_group(process, signal.SIGINT)
-        process.wait(10)
+        try:
+            yield re.search(r"http://localhost:\d+/", line)[0]
+        finally:
+            signal_group(process, signal.SIGINT)
+            process.wait(10)
         assert not psutil.wait_procs(children, timeout=5)[1]
 
 
@@ -65,7 +64,6 @@ def test_who_counts_is_filled_at_every_moment(window):
         window.goto(url)
         heading = "WSGI gunicorn --workers 1 --timeout 15"
         expect(window.locator("#WSGI h2")).to_have_text(heading)
-        expect(window.locator("#ASGI h2")).to_have_text("ASGI uvicorn --workers 1")
         waiting = window.locator("#WSGI li").nth(2).locator("time")
         expect(waiting).to_have_text(re.compile("^[3-9] s$"))
         assert filled(window, "WSGI") == ["WSGI, tab 1"]
@@ -83,9 +81,9 @@ def test_who_counts_is_filled_at_every_moment(window):
 
 def assert_frames_fit(window):
     """Nothing scrolls, and the number is big."""
+    fits = "scrollHeight <= innerHeight && scrollWidth <= innerWidth"
     for page in window.frames[1:]:
         if page.url.startswith("http"):
-            fits = "scrollHeight <= innerHeight && scrollWidth <= innerWidth"
             assert page.evaluate(f"with (document.documentElement) {fits}")
     font_size = "number => parseFloat(getComputedStyle(number).fontSize)"
     count = frame(window, "ASGI", 1).locator("#count")
@@ -96,19 +94,18 @@ def test_more_tabs_than_connections_to_one_host(window):
     with make_tabs("TABS=8") as url:
         window.goto(url)
         for tab in range(1, 9):
-            count = frame(window, "ASGI", tab).locator("#count")
-            expect(count).to_have_text(DIGITS)
+            state = frame(window, "ASGI", tab).locator("#state")
+            expect(state).to_have_text(COUNTING)
 
 
 @pytest.mark.slow
 def test_old_window_leaves_the_worker_to_the_next(context):
-    port = free_port(3)
+    port = free_port()
     old, new = context.new_page(), context.new_page()
     with make_tabs(port=port) as url:
         old.goto(url)
         expect(frame(old, "WSGI", 1).locator("#state")).to_have_text(COUNTING)
     with make_tabs("TABS=1", port=port) as url:
-        assert old.url == url
         expect(old.get_by_role("alert")).to_contain_text("make tabs has ended")
         assert old.locator("iframe").count() == 0
         old.wait_for_timeout(4 * SECOND)  # Chromium reconnects after three
@@ -129,7 +126,7 @@ def violations(tab):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing(window, scheme):
     """Neither in the window, with all its frames, nor in a tab of its own."""
-    port = free_port(3)
+    port = free_port()
     with make_tabs("TABS=2", "GUNICORN_CMD_ARGS=--timeout 5", port=port) as url:
         window.emulate_media(color_scheme=scheme)
         window.goto(url)
@@ -141,7 +138,7 @@ def test_axe_finds_nothing(window, scheme):
 
 
 def test_knobs_reach_both_servers():
-    port = free_port(3)
+    port = free_port()
     knobs = ["COUNT=50", "TICK=0.5", "WORKERS=2", "DEBUG=1"]
     with make_tabs(*knobs, "GUNICORN_CMD_ARGS=--threads 4", port=port) as url:
         html = httpx.get(url, **LOCAL).text
@@ -154,10 +151,8 @@ def test_knobs_reach_both_servers():
 
 
 def test_readers_browser_is_opened(tmp_path):
-    browser, opened = tmp_path / "browser", tmp_path / "opened"
-    browser.write_text(f'#!/bin/sh\necho "$@" >{opened}\n')
-    browser.chmod(0o755)
-    with make_tabs(browser=str(browser)) as url:
+    opened = tmp_path / "opened"
+    with make_tabs(browser=f"sh -c 'echo %s >{opened}'") as url:
         deadline = time.monotonic() + 20
         while not (opened.exists() and opened.read_text()):
             assert time.monotonic() < deadline
@@ -167,8 +162,7 @@ def test_readers_browser_is_opened(tmp_path):
 
 @pytest.mark.parametrize("offset", [0, 1, 2])
 def test_taken_port_is_an_error_of_one_line(offset):
-    port = free_port(3)
+    port = free_port()
     with socket.create_server(("127.0.0.1", port + offset)):
-        status, _, errors = run_make("tabs", f"PORT={port}")
-    line = f"port {port + offset} is taken: try make tabs PORT=8080"
-    assert (status, errors) == (2, [line])
+        _, _, errors = run_make("tabs", f"PORT={port}")
+    assert errors == [f"port {port + offset} is taken: try make tabs PORT=8080"]

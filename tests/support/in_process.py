@@ -53,9 +53,9 @@ async def waiting_view(request):
 
 def open_request(handler, url="/", method="GET", headers=()):
     """Start a request; its body has still to be sent."""
-    path, _, query = url.partition("?")
-    scope = {"type": "http", "method": method, "path": path}
-    scope["query_string"] = query.encode("latin-1")
+    url, _, query_string = url.partition("?")
+    scope = {"type": "http", "method": method, "path": url}
+    scope["query_string"] = query_string.encode("latin-1")
     scope["headers"] = [(b"host", b"localhost"), *headers]
     return ApplicationCommunicator(handler, scope)
 

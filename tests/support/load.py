@@ -9,7 +9,6 @@ import time
 from contextlib import suppress
 
 PACE = 0.0021  # seconds from one stream to the next; not a whole part of a second
-WAITING = 50  # at most, of the streams that a server does not answer
 REQUEST = b"GET %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
 
@@ -54,22 +53,16 @@ async def open_streams(port, number, count, patience):
 
     count: each one's first event; patience: seconds without a further one, to give up.
     """
-    streams = [Stream(count) for _ in range(number)]
-    queue = enumerate(streams)
-    now = asyncio.get_running_loop().time
-    begin = now()
-
-    async def opener():
-        for place, stream in queue:  # shared: each opener takes the next
-            await asyncio.sleep(begin + place * PACE - now())
-            await stream.open(port)
-            if stream.times and not limit.expired():
-                limit.reschedule(now() + patience)
-
-    with suppress(TimeoutError):
-        async with asyncio.timeout(patience) as limit, asyncio.TaskGroup() as group:
-            for _ in range(WAITING):
-                group.create_task(opener())
+    streams, tasks = [Stream(count) for _ in range(number)], set()
+    begin = time.perf_counter()
+    for place, stream in enumerate(streams):
+        await asyncio.sleep(begin + place * PACE - time.perf_counter())
+        tasks.add(asyncio.create_task(stream.open(port)))
+    opened = tasks
+    while opened and tasks:
+        opened, tasks = await asyncio.wait(
+            tasks, timeout=patience, return_when=asyncio.FIRST_COMPLETED
+        )
     return [stream for stream in streams if stream.times]
 
 
