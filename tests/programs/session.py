@@ -16,7 +16,7 @@ BOTH = {"WORKERS": 1, "COUNT": 100, "TICK": 1.0, "DEBUG": ""}  # knobs of every 
 def add_knobs(parser, **defaults):
     """Add options whose defaults are make's variables of the same names, or these."""
     for name, default in defaults.items():
-        given = os.environ.get(name, default)
+        given = os.environ.get(name) or default
         parser.add_argument(f"--{name.lower()}", type=type(default), default=given)
 
 

@@ -76,8 +76,8 @@ def film(url, path):
             page.wait_for_timeout(max(0, 1000 * (begin + second - time.monotonic())))
             page.evaluate(TITLE, f"second {second}")
             pictures.append(Image.open(io.BytesIO(page.screenshot())))
-    look = {"palette": pictures[-1].quantize(64), "dither": Image.Dither.NONE}
-    first, *others = (picture.quantize(**look) for picture in pictures)
+    flat = {"palette": pictures[-1].quantize(64), "dither": Image.Dither.NONE}
+    first, *others = (picture.quantize(**flat) for picture in pictures)
     first.save(path, save_all=True, append_images=others, duration=SHOWN, loop=0)
 
 

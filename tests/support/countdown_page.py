@@ -48,15 +48,12 @@ def open_through_link(context, tab):
 
 
 def number(tab):
-    """The big number, or Blastoff!; hidden while the tab waits."""
-    return tab.locator("#count")
+    return tab.locator("#count")  # or Blastoff!; hidden while the tab waits
 
 
 def state(tab):
-    """The line that says what the tab is doing."""
-    return tab.locator("#state")
+    return tab.locator("#state")  # what the tab is doing
 
 
 def heard(tab):
-    """All that this line has said so far, as a screen reader reads it aloud."""
-    return tab.evaluate("heard")
+    return tab.evaluate("heard")  # what a screen reader has read aloud so far

@@ -53,10 +53,9 @@ async def waiting_view(request):
 
 def open_request(handler, url="/", method="GET", headers=()):
     """Start a request; its body has still to be sent."""
-    url, _, query_string = url.partition("?")
-    scope = {"type": "http", "method": method, "path": url}
-    scope["query_string"] = query_string.encode("latin-1")
-    scope["headers"] = [(b"host", b"localhost"), *headers]
+    url, _, query_string = url.encode("latin-1").partition(b"?")
+    scope = {"type": "http", "method": method, "query_string": query_string}
+    scope |= {"path": url.decode(), "headers": [(b"host", b"localhost"), *headers]}
     return ApplicationCommunicator(handler, scope)
 
 

@@ -22,8 +22,7 @@ LOCAL = {"trust_env": False, "verify": False, "timeout": 20}
 # What would reach a server from the tests' environment, or from a make above them.
 OUTER = {
     *("COUNT", "TICK", "DEBUG", "HOST", "PORT", "WORKERS", "TABS", "FAST", "STREAMS"),
-    *("GUNICORN_CMD_ARGS", "WEB_CONCURRENCY", "PYTHONPATH"),
-    *("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES"),
+    *("GUNICORN_CMD_ARGS", "WEB_CONCURRENCY", "PYTHONPATH", "MAKEFLAGS", "MAKELEVEL"),
 }
 
 
