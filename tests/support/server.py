@@ -84,11 +84,11 @@ def make(*arguments, venv=VENV):
     return ["make", *arguments, f"VENV={venv}"]
 
 
-def run_make(*arguments, environment=None, venv=VENV):
+def run_make(*arguments, environment=None):
     """Run make as run() does; the errors are lines, without those that make adds."""
-    status, output, errors = run(make(*arguments, venv=venv), environment)
-    own = [line for line in errors.splitlines() if not line.startswith("make")]
-    return status, output, own
+    status, output, errors = run(make(*arguments), environment)
+    lines = [x for x in errors.splitlines() if not re.match(r"make(\[\d+\])?:", x)]
+    return status, output, lines
 
 
 class Server:
