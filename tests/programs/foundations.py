@@ -1,9 +1,6 @@
 """The same countdown and the same page on other ASGI foundations, for `make bench`.
 
-    make run-asgi ASGI=tests.programs.foundations:stock
-
-Each sends what app.py sends, byte for byte but for the headers' case and order, and
-runs app.py's own generator.
+Each sends what app.py sends, from app.py's own generator.
 """
 
 from django.core.handlers.asgi import ASGIHandler, ASGIRequest
@@ -21,8 +18,6 @@ async def stock_sse(request):
 
 
 class StockRequest(ASGIRequest):
-    """app.py's URLs; the stream is Django's own."""
-
     urlconf = (path("", aindex), path("sse/", stock_sse))
 
 
@@ -38,26 +33,20 @@ async def starlette_sse(request):
     return StreamingResponse(acountdown(), headers=HEADERS)
 
 
-starlette = Starlette(
-    routes=[Route("/", starlette_page), Route("/sse/", starlette_sse)]
-)
+routes = [Route("/", starlette_page), Route("/sse/", starlette_sse)]
+starlette = Starlette(routes=routes)
 
 
 async def bare(scope, receive, send):
     """No framework at all: what a stream costs uvicorn and the generator."""
-    if scope["path"] == "/sse/":
-        await start(send, HEADERS)
+    streams = scope["path"] == "/sse/"
+    headers = HEADERS if streams else {"Content-Type": "text/html; charset=utf-8"}
+    raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": 200, "headers": raw})
+    if streams:
         async for event in acountdown():
             await send(body(event, more_body=True))
-        await send(body(""))
-    else:
-        await start(send, {"Content-Type": "text/html; charset=utf-8"})
-        await send(body(page("ASGI")))
-
-
-async def start(send, headers):
-    encoded = [(k.encode(), v.encode()) for k, v in headers.items()]
-    await send({"type": "http.response.start", "status": 200, "headers": encoded})
+    await send(body("" if streams else page("ASGI")))
 
 
 def body(text, more_body=False):

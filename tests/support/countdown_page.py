@@ -16,15 +16,10 @@ RECORD_STATES = """
 
 
 class Watch:
-    """What the tabs of a context ask for, and what their consoles complain about.
-
-    expected: how the complaints end that the test provokes; no other may appear.
-    """
+    """What a context's tabs ask for, and the complaints that no test has expected."""
 
     def __init__(self, context):
-        self.requests = []
-        self.complaints = []
-        self.expected = ()
+        self.requests, self.complaints, self.expected = [], [], ()
         context.on("request", lambda request: self.requests.append(request.url))
         context.on("console", self.note)
         context.on("weberror", lambda error: self.complaints.append(str(error.error)))
@@ -53,15 +48,12 @@ def open_through_link(context, tab):
 
 
 def number(tab):
-    """The big number, or Blastoff!; hidden while the tab waits."""
-    return tab.locator("#count")
+    return tab.locator("#count")  # or Blastoff!; hidden while the tab waits
 
 
 def state(tab):
-    """The line that says what the tab is doing."""
-    return tab.locator("#state")
+    return tab.locator("#state")  # what the tab is doing
 
 
 def heard(tab):
-    """All that this line has said so far, as a screen reader reads it aloud."""
-    return tab.evaluate("heard")
+    return tab.evaluate("heard")  # what a screen reader has read aloud so far

@@ -9,27 +9,19 @@ import time
 from contextlib import suppress
 
 PACE = 0.0021  # seconds from one stream to the next; not a whole part of a second
-WAITING = 50  # at most, of the streams that a server does not answer
 REQUEST = b"GET %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
 
 class Stream(asyncio.Protocol):
-    """One event stream, closed by the client after event 0 or the first wrong one.
+    """An event stream that the client closes at the first event out of order.
 
     times: when each event arrived, in seconds of time.perf_counter().
     """
 
     def __init__(self, count):
-        self.expected = count
-        self.times = []
+        self.expected, self.times, self.rest = count, [], b""
         self.answered = asyncio.Event()  # by the first event or an early end
         self.ended = asyncio.get_running_loop().create_future()
-        self.rest = b""
-
-    @property
-    def complete(self):
-        """Whether every event has arrived, in order."""
-        return self.expected < 0
 
     async def open(self, port):
         """Connect, and wait for the first event or the end."""
@@ -50,8 +42,6 @@ class Stream(asyncio.Protocol):
             self.expected -= 1
             self.times.append(time.perf_counter())
             self.answered.set()
-        if self.complete:
-            self.transport.abort()
 
     def connection_lost(self, exc):
         self.answered.set()
@@ -61,25 +51,18 @@ class Stream(asyncio.Protocol):
 async def open_streams(port, number, count, patience):
     """Open that many streams, one every PACE seconds; return those that have opened.
 
-    count: each stream's first event. Gives up when none opens for `patience` seconds;
-    the ones still waiting stay connected.
+    count: each one's first event; patience: seconds without a further one, to give up.
     """
-    streams = [Stream(count) for _ in range(number)]
-    queue = enumerate(streams)
-    now = asyncio.get_running_loop().time
-    begin = now()
-
-    async def opener():
-        for place, stream in queue:  # shared: each opener takes the next
-            await asyncio.sleep(begin + place * PACE - now())
-            await stream.open(port)
-            if stream.times and not limit.expired():
-                limit.reschedule(now() + patience)
-
-    with suppress(TimeoutError):
-        async with asyncio.timeout(patience) as limit, asyncio.TaskGroup() as group:
-            for _ in range(WAITING):
-                group.create_task(opener())
+    streams, tasks = [Stream(count) for _ in range(number)], set()
+    begin = time.perf_counter()
+    for place, stream in enumerate(streams):
+        await asyncio.sleep(begin + place * PACE - time.perf_counter())
+        tasks.add(asyncio.create_task(stream.open(port)))
+    opened = tasks
+    while opened and tasks:
+        opened, tasks = await asyncio.wait(
+            tasks, timeout=patience, return_when=asyncio.FIRST_COMPLETED
+        )
     return [stream for stream in streams if stream.times]
 
 

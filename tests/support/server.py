@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,63 +15,44 @@ from subprocess import PIPE
 
 import psutil
 
-from tests.support.knobs import KNOBS
-
 ROOT = Path(__file__).resolve().parents[2]
 VENV = os.path.relpath(sys.prefix, ROOT)  # make takes no path with a space in it
+# For httpx, wherever it is used: no proxy, no certificates, all is on this machine.
+LOCAL = {"trust_env": False, "verify": False, "timeout": 20}
+# What would reach a server from the tests' environment, or from a make above them.
+OUTER = {
+    *("COUNT", "TICK", "DEBUG", "HOST", "PORT", "WORKERS", "TABS", "FAST", "STREAMS"),
+    *("GUNICORN_CMD_ARGS", "WEB_CONCURRENCY", "PYTHONPATH", "MAKEFLAGS", "MAKELEVEL"),
+}
 
 
-def free_port(number=1):
-    """The first of so many TCP ports in a row that nothing uses now.
-
-    They are below those that the system gives to clients, which a test may have open.
-    """
+def free_port():
+    """A free port below those that clients are given; the next two are nobody's."""
     while True:
-        port = random.randrange(10_000, 30_000)
+        port = random.randrange(10_000, 30_000, 3)
         with suppress(OSError):
-            for offset in range(number):
-                socket.create_server(("127.0.0.1", port + offset)).close()
-            return port
+            return socket.create_server(("127.0.0.1", port)).close() or port
 
 
-def wait_for_port(port, seconds=30):
-    """Wait until something listens on a TCP port; TimeoutError if nothing does."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
+def wait_for_port(port):
+    """Wait until something listens on a TCP port, 30 seconds at most."""
+    for _ in range(600):
         with suppress(ConnectionRefusedError):
             return socket.create_connection(("127.0.0.1", port)).close()
         time.sleep(0.05)
     raise TimeoutError(f"nothing listens on port {port}")
 
 
+def clean_environment():
+    """This process's environment without what would reach into a server."""
+    return {name: value for name, value in os.environ.items() if name not in OUTER}
+
+
 def start(command, environment=None, **options):
-    """Start a command in a process group of its own, as a shell would; its Popen.
-
-    environment: variables besides the usual ones.
-    """
-    return subprocess.Popen(
-        command,
-        env=clean_environment() | (environment or {}),
-        start_new_session=True,
-        text=True,
-        **{"cwd": ROOT, "stdin": subprocess.DEVNULL} | options,
-    )
-
-
-@contextmanager
-def uninterrupted():
-    """Put Ctrl-C off: an interrupted start would leave a process that nobody knows."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # the main thread alone is interrupted
-        return
-    pressed = []
-    before = signal.signal(signal.SIGINT, lambda *arguments: pressed.append(arguments))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-    if pressed and callable(before):
-        before(*pressed[0])
+    """Start a command in a process group of its own, as a shell would; its Popen."""
+    environment = clean_environment() | (environment or {})
+    options = {"cwd": ROOT, "stdin": subprocess.DEVNULL, "text": True} | options
+    return subprocess.Popen(command, env=environment, start_new_session=True, **options)
 
 
 @contextmanager
@@ -84,6 +64,12 @@ def running(command, environment=None, **options):
     finally:
         signal_group(process, signal.SIGKILL)
         process.wait()
+
+
+def signal_group(process, number):
+    """Send a signal to the process and to all that it started."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
 
 
 def run(command, environment=None, timeout=60):
@@ -98,51 +84,41 @@ def make(*arguments, venv=VENV):
     return ["make", *arguments, f"VENV={venv}"]
 
 
-def start_make(*arguments, environment=None):
-    """Start make with pipes; return its Popen."""
-    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), PIPE)
-    return start(make(*arguments), environment, **pipes)
-
-
-def run_make(*arguments, environment=None, venv=VENV):
+def run_make(*arguments, environment=None):
     """Run make as run() does; the errors are lines, without those that make adds."""
-    status, output, errors = run(make(*arguments, venv=venv), environment)
-    own = [line for line in errors.splitlines() if not line.startswith("make")]
-    return status, output, own
+    status, output, errors = run(make(*arguments), environment)
+    lines = [x for x in errors.splitlines() if not re.match(r"make(\[\d+\])?:", x)]
+    return status, output, lines
 
 
 class Server:
     """A server started by `make TARGET`, for the length of a with block.
 
-    folder: of a copy with a .venv; variables: make's, and so the environment's. Raises
-    RuntimeError with the end of the log if the server does not start.
+    folder: of a copy with a .venv; variables: make's, and so the environment's.
     """
-
-    READY = re.compile(r"Booting worker with pid|Uvicorn running on")
 
     def __init__(self, target, folder=ROOT, **variables):
         self.target, self.folder, self.variables = target, folder, variables
         self.port = variables.setdefault("PORT", free_port())
         self.url = f"http://127.0.0.1:{self.port}"
-        self._log = tempfile.TemporaryFile("w+b")  # noqa: SIM115, closed in __exit__
+        self._log = tempfile.NamedTemporaryFile()  # noqa: SIM115, ends with the object
 
     def __enter__(self):
-        try:
-            self.start()
-        except KeyboardInterrupt:  # the server has a session of its own
-            self.kill()
-            raise
+        self.start()
         return self
 
     def __exit__(self, *exc_info):
         self.stop()
-        self._log.close()
 
     def start(self):
         """Start the server and wait until it listens."""
         self.launch()
-        while not self.ready():
-            time.sleep(0.05)
+        try:
+            while not self.ready():
+                time.sleep(0.05)
+        except KeyboardInterrupt:  # the server has a session of its own
+            self.kill()
+            raise
 
     def launch(self):
         """Start the server; ready() tells when it listens."""
@@ -150,28 +126,21 @@ class Server:
         venv = VENV if self.folder == ROOT else ".venv"
         command = make(self.target, *variables, venv=venv)
         output = {"stdout": self._log, "stderr": subprocess.STDOUT}
-        with uninterrupted():
-            self.process = start(command, cwd=self.folder, **output)
-        self._deadline = time.monotonic() + 30
+        self.process = start(command, cwd=self.folder, **output)
 
     def ready(self):
-        """Whether the server listens; RuntimeError if it ended or took 30 seconds."""
-        if self.READY.search(self.log()) and self.process.poll() is None:
-            return True
-        if self.process.poll() is not None or time.monotonic() > self._deadline:
-            self.kill()
+        """Whether the server listens; RuntimeError if it has ended."""
+        if self.process.poll() is not None:
             raise RuntimeError(f"make {self.target} failed:\n{self.log()[-2000:]}")
-        return False
+        return "Booting worker" in self.log() or "Uvicorn running on" in self.log()
 
-    def stop(self, timeout=10):
-        """Press Ctrl-C; return the seconds that the server took to end."""
-        begin = time.monotonic()
+    def stop(self):
+        """Press Ctrl-C; TimeoutExpired if the server takes ten seconds to end."""
         signal_group(self.process, signal.SIGINT)
         try:
-            self.process.wait(timeout)
+            self.process.wait(timeout=10)
         finally:
             self.kill()
-        return time.monotonic() - begin
 
     def kill(self):
         """End whatever is left of the server at once."""
@@ -180,14 +149,10 @@ class Server:
 
     def log(self):
         """What make and the server have printed so far."""
-        size = os.fstat(self._log.fileno()).st_size
-        return os.pread(self._log.fileno(), size, 0).decode(errors="replace")
+        return Path(self._log.name).read_text(errors="replace")
 
     def requests(self):
-        """The requests and the worker timeouts in the log, in their order.
-
-        gunicorn logs requests with `--log-level debug` alone.
-        """
+        """Requests (gunicorn's with `--log-level debug` alone), and worker timeouts."""
         return re.findall(r"GET /\S*|WORKER TIMEOUT", self.log())
 
     def worker(self):
@@ -198,16 +163,3 @@ class Server:
     def workers(self):
         """All processes that serve, side by side."""
         return self.worker().parent().children()
-
-
-def signal_group(process, number):
-    """Send a signal to the process and to all that it started."""
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, number)
-
-
-def clean_environment():
-    """This process's environment without what would reach into the server."""
-    outer = {*KNOBS, "WEB_CONCURRENCY", "PYTHONPATH"}
-    outer |= {"MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES"}
-    return {name: value for name, value in os.environ.items() if name not in outer}

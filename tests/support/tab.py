@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import httpx
 from httpx_sse import aconnect_sse
 
+from tests.support.server import LOCAL
+
 RECONNECT = 3.0  # seconds; what Chromium waits before EventSource tries again
 COUNTDOWN = list(range(100, -1, -1))
 
@@ -28,24 +30,32 @@ class Record:
 
 
 async def browse(url, tab, record, clock=time.monotonic):
-    """Be a browser's tab: load the page, read its stream, reconnect when it is cut.
-
-    record: is called with each Record; clock: returns the time for it. Raises
-    httpx.HTTPError if the page does not come.
-    """
+    """Be a tab until Blastoff, and call record with each Record."""
 
     def note(kind, value=None):
         record(Record(clock(), tab, kind, value))
 
-    # No proxy from the environment, and no certificates to load: this is loopback.
-    local = {"trust_env": False, "verify": False}
-    async with httpx.AsyncClient(base_url=url, timeout=None, **local) as client:
+    async with httpx.AsyncClient(base_url=url, **LOCAL | {"timeout": None}) as client:
         note("open")
         (await client.get("/")).raise_for_status()
         note("page")
-        while not await count(client, note):
+        while (last := await count(client, note)) != 0:
+            note("cut", last)
             await asyncio.sleep(RECONNECT)
             note("retry")
+        note("blastoff")
+
+
+async def count(client, note):
+    """Read one event stream; return its last number."""
+    last = None
+    with suppress(httpx.TransportError):  # a killed worker's stream ends in the middle
+        async with aclosing(stream_numbers(client)) as stream:
+            async for last in stream:
+                note("number", last)
+                if last == 0:
+                    break  # as the page does, which closes its EventSource
+    return last
 
 
 async def browse_until(done, url, tabs, seconds):
@@ -58,17 +68,13 @@ async def browse_until(done, url, tabs, seconds):
         tasks = []
         for place, tab in enumerate(records, start=1):
             tasks.append(group.create_task(browse(url, place, tab.append)))
-            if place < tabs:
-                await until(lambda tab=tab: numbers(tab))
-        await until(lambda: done(*records))
+            while place < tabs and not numbers(tab):
+                await asyncio.sleep(0.05)
+        while not done(*records):
+            await asyncio.sleep(0.05)
         for task in tasks:
             task.cancel()
     return records
-
-
-async def until(condition):
-    while not condition():
-        await asyncio.sleep(0.05)
 
 
 def numbers(records):
@@ -81,19 +87,6 @@ def first(records, kind):
     return next((record for record in records if record.kind == kind), None)
 
 
-async def count(client, note):
-    """Read one event stream; return whether it reached 0."""
-    last = None
-    with suppress(httpx.TransportError):  # a killed worker's stream ends in the middle
-        async with aclosing(stream_numbers(client)) as stream:
-            async for last in stream:
-                note("number", last)
-                if last == 0:
-                    break  # as the page does, which closes its EventSource
-    note("blastoff" if last == 0 else "cut", last)
-    return last == 0
-
-
 async def stream_numbers(client):
     """Open the event stream and yield its numbers as they arrive."""
     async with aconnect_sse(client, "GET", "/sse/") as source:
@@ -104,10 +97,7 @@ async def stream_numbers(client):
 
 async def read_numbers(client, most=None):
     """Return the numbers of a stream, all or as many as wanted; then leave."""
-    numbers = []
     async with aclosing(stream_numbers(client)) as stream:
-        async for number in stream:
-            numbers.append(number)
-            if len(numbers) == most:
-                break
-    return numbers
+        if most:
+            return [await anext(stream) for _ in range(most)]
+        return [number async for number in stream]
