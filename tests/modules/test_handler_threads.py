@@ -206,18 +206,18 @@ class Closing:
     """An async iterable that Django's responses close."""
 
     def __aiter__(self):
-        return numbers()
+        return waiting()
 
     close = note_thread
 
 
 async def closing_request_view(request):
     request.close = note_thread
-    return HttpResponse("123")
+    return StreamingHttpResponse(waiting())
 
 
 async def closing_response_view(request):
-    response = HttpResponse("123")
+    response = StreamingHttpResponse(waiting())
     response.close = note_thread
     return response
 
@@ -226,7 +226,7 @@ async def closing_response_view(request):
     "view", [streaming(Closing), closing_request_view, closing_response_view]
 )
 async def test_other_closers_run_in_a_thread(handler_class, view):
-    assert await get(serve(handler_class, view)) == (200, "123")
+    await leave(await open_stream(serve(handler_class, view)))
     check_thread()
 
 

@@ -50,11 +50,12 @@ async def test_signals_are_sent_once(handler_class, signals, view, query, status
     assert signals == ["started", "finished"]
 
 
-@pytest.mark.parametrize("view", [waiting_view, streaming(waiting)])
-async def test_signals_are_sent_once_when_the_client_leaves(
-    handler_class, signals, view
-):
-    request = await send_request(serve(handler_class, view))
+LEFT = [(send_request, waiting_view), (open_stream, streaming(waiting))]
+
+
+@pytest.mark.parametrize(("start", "view"), LEFT, ids=["view", "stream"])
+async def test_signals_when_the_client_leaves(handler_class, signals, start, view):
+    request = await start(serve(handler_class, view))
     await until(lambda: signals == ["started"])
     await leave(request)
     assert signals == ["started", "finished"]
