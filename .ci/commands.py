@@ -18,8 +18,8 @@ from urllib.request import urlopen
 ROOT = Path(__file__).resolve().parents[1]
 COMMAND = r'(?:^|`)((?:[A-Z_]+=(?:"[^"]*"|\S+) )*make [a-z][^`#\n]*?)(?:`| +#|$)'
 SHORT = {"compare": "FAST=1", "bench": "STREAMS=10", "test": "PYTEST_ADDOPTS='-k app'"}
-ORDINARY = {"user": "nobody", "group": "nogroup", "extra_groups": []}
-USER = ORDINARY if os.geteuid() == 0 else {}
+CLEAN = "git add --all && git diff --cached --exit-code"
+NOBODY = {"user": "nobody", "group": "nogroup", "extra_groups": []}
 
 
 def start(command, folder):
@@ -29,7 +29,7 @@ def start(command, folder):
         env=os.environ | {"HOME": str(folder.parent), "CI": ""},
         stdin=subprocess.DEVNULL,
         start_new_session=True,
-        **USER,
+        **(NOBODY if os.geteuid() == 0 else {}),
     )
 
 
@@ -55,7 +55,7 @@ def works(command, clone):
         done = serves(start(f"{command} PORT={port}", clone), port)
     else:
         done = start(f"{command} {SHORT.get(target, '')}", clone).wait(900) == 0
-    return done and start('test -z "$(git status --short)"', clone).wait() == 0
+    return done and start(CLEAN, clone).wait() == 0
 
 
 commands = re.findall(COMMAND, (ROOT / "README.md").read_text(), re.MULTILINE)
@@ -64,7 +64,7 @@ with tempfile.TemporaryDirectory() as home:
         print(f"== {command}", flush=True)
         clone = Path(home, command.replace("/", ""))
         subprocess.run(["git", "clone", "--quiet", ROOT, clone], check=True)
-        if USER:
+        if os.geteuid() == 0:
             subprocess.run(["chown", "--recursive", "nobody", home], check=True)
         if not works(command, clone):
             sys.exit(f"{command}: failed")
