@@ -2,94 +2,73 @@
 PYTHON ?= python3
 VENV = .venv
 BIN = $(VENV)/bin
-# These two must stand behind make: some shells have variables of the same names.
+# Counts behind make alone: some shells have a variable of the same name.
 HOST = 127.0.0.1
-SECONDS =
 WORKERS ?= 1
-# Further options for gunicorn: the last one of a kind wins.
-GUNICORN ?=
-# Installed only for those who ask gunicorn for it.
-GEVENT = $(if $(findstring gevent,$(GUNICORN) $(GUNICORN_CMD_ARGS)),$(VENV)/.gevent)
 # What uvicorn serves; `make bench` has others in tests/programs/foundations.py.
 ASGI = app:asgi_application
-PROGRAM = $(BIN)/python
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
-# A .venv is made anew if its Python is gone, too old or not the one that was asked for,
-# or if its folder was moved or copied: its scripts would run what is in the old one.
-STALE := $(shell [ ! -e '$(BIN)/pip' ] || { \
-    grep -qsF "$$(cd '$(BIN)' && pwd -P)/python" '$(BIN)/pip' && \
-    '$(BIN)/python' -c 'import sys; sys.exit(sys.version_info < (3, 11))' && \
-    $(if $(filter file,$(origin PYTHON)),:,[ "$$('$(BIN)/python' -V)" = "$$($(PYTHON) -V)" ]); \
-    } 2>/dev/null || echo stale)
 
-.PHONY: help run-wsgi run-asgi tabs compare test bench clean stale
+# Set for other projects, these mislead pip or Python; index, proxy and the like stay.
+unexport PIP_TARGET PIP_PREFIX PIP_ROOT PYTHONHOME PYTHONSAFEPATH PYTHONWARNINGS
+export PIP_USER = 0
 
-help: ## this list
-	@echo "What each target shows:"
-	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1|/p; s/^## /|/p' Makefile | \
-	    while IFS='|' read -r target text; do printf '%-16s %s\n' "$$target" "$$text"; done
+.PHONY: help run-wsgi run-asgi tabs compare test bench clean
+help:
+	@sed -n 's/^## //p' Makefile
 
-run-wsgi: OWN_PORT = $(or $(PORT),8000)
-run-wsgi: $(VENV)/.demo $(GEVENT) ## gunicorn: the first tab counts and holds the worker, the others wait
-## GUNICORN="--threads 4": further options, and what run-asgi takes
-	@$(PROGRAM) .preflight.py $@ --port '$(OWN_PORT)'
-	$(BIN)/gunicorn app:wsgi_application --workers '$(WORKERS)' --bind '$(BIND)' \
-	    --graceful-timeout 1 --no-control-socket --config .gunicorn.py $(GUNICORN)
+## make run-wsgi  gunicorn: the first tab counts and holds the worker, the others wait
+run-wsgi: PORT ?= 8000
+run-wsgi: $(VENV)/.demo
+	@$(BIN)/python .preflight.py $@ '$(HOST)' '$(PORT)'
+	$(BIN)/python -m gunicorn app:wsgi_application --workers '$(WORKERS)' \
+	    --bind '$(HOST):$(PORT)' --graceful-timeout 1 --no-control-socket \
+	    --config .gunicorn.py
 
-run-asgi: OWN_PORT = $(or $(PORT),8001)
-run-asgi: $(VENV)/.demo ## uvicorn: one worker, and all tabs count at once
-## HOST=0.0.0.0: for other devices, PORT=8080, WORKERS=2, COUNT=10, TICK=0.5, DEBUG=1
-	@$(PROGRAM) .preflight.py $@ --port '$(OWN_PORT)'
-	$(BIN)/uvicorn $(ASGI) --workers '$(WORKERS)' --host '$(HOST)' --port '$(OWN_PORT)' \
-	    --timeout-graceful-shutdown 1 --lifespan off
+## make run-asgi  uvicorn: one worker, and all tabs count at once
+run-asgi: PORT ?= 8001
+run-asgi: $(VENV)/.demo
+	@$(BIN)/python .preflight.py $@ '$(HOST)' '$(PORT)'
+	$(BIN)/python -m uvicorn $(ASGI) --workers '$(WORKERS)' --host '$(HOST)' \
+	    --port '$(PORT)' --timeout-graceful-shutdown 1 --lifespan off
 
-tabs: $(VENV)/$(if $(PNG),.browser,.compare) $(GEVENT) ## both in one browser window: a row of tabs for each
-## TABS=3, PNG=file: a picture; PORT, WORKERS, GUNICORN, COUNT, TICK, DEBUG
-	@$(PROGRAM) -m tests.programs.tabs
+## make tabs      both in one browser window: a row of tabs for each
+## make compare   three servers side by side: who counts, who waits, in this terminal
+## make bench     what an open stream costs: ASGI, threads, gevent
+tabs compare: $(VENV)/.compare
+bench: $(VENV)/.bench
+tabs compare bench:
+	@$(BIN)/python -m tests.programs.$@
 
-compare: $(VENV)/.compare $(GEVENT) ## three servers side by side: who counts, who waits, in this terminal
-## TABS=3 SECONDS=45, FAST=1: a fifth of TICK and of the timeout, SVG=file: a picture,
-## GUNICORN="--timeout 0": options of the second server; WORKERS, COUNT, TICK, DEBUG
-	@$(PROGRAM) -m tests.programs.compare
-
-test: $(VENV)/.browser ## every claim of the post, on real servers
-	@$(PROGRAM) .preflight.py $@
+## make test      every claim of the post, on real servers
+test: $(VENV)/.browser
 	$(BIN)/python -m pytest --numprocesses 6 --dist loadfile --no-loadscope-reorder
 
-bench: $(VENV)/.bench ## what an open stream costs: ASGI, threads, gevent
-## STREAMS=1000,5000: how many, TICK=1: seconds between events, JSON=file: the raw
-## figures, SVG=file: a plot
-	@$(PROGRAM) -m tests.programs.bench
+## make clean     delete .venv, if its Python is gone or another one is wanted
+clean:
+	rm -rf .venv* .*_cache __pycache__ tests/__pycache__ tests/*/__pycache__
 
-clean: ## delete what was installed and cached
-	rm -rf .venv* .ruff_cache .pytest_cache __pycache__ tests/__pycache__ tests/*/__pycache__
+## COUNT=20, TICK=0.5 (seconds), DEBUG=1, WORKERS=2, PORT=8080: before or behind make,
+## as TABS=4 (tabs, compare), STREAMS=200 (bench), FAST=1 (compare: a fifth of the time)
+## and GUNICORN_CMD_ARGS="--threads 4". HOST=0.0.0.0, for other devices: behind it.
 
-# gunicorn takes an IPv6 address in brackets, uvicorn without.
-BIND = $(if $(findstring :,$(HOST)),[$(HOST)],$(HOST)):$(OWN_PORT)
-
-# The stamps are written last, so an interrupted install is not taken for a finished one.
-$(VENV)/.demo: requirements.txt $(STALE)
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo "$$( \
-	    $(PYTHON) -V 2>&1): Python 3.11 or later is needed: make PYTHON=python3.13 ..." >&2; exit 1; }
-	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
-	    echo '$(PYTHON) has no ensurepip or no venv: apt install python3-venv' >&2; exit 1; }
-	$(if $(STALE),@echo '$(VENV) does not fit any more and is made anew.'; rm -rf $(VENV))
+# The stamps come last, so that an interrupted install is not taken for a finished one.
+$(VENV)/.demo: requirements.txt
+	@$(PYTHON) -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' \
+	    2>/dev/null || { echo '$(PYTHON) is not Python 3.11 or later with venv:' \
+	    'apt install python3-venv, or make PYTHON=python3.13 ...' >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV)
 	@echo 'Installing django, gunicorn and uvicorn into $(VENV) ...'
-	@$(PIP) -r requirements.txt
-	@touch $@
+	@$(PIP) -r requirements.txt && touch $@
 
 $(VENV)/.compare: PACKAGES = httpx httpx-sse psutil rich
-$(VENV)/.gevent: PACKAGES = 'gunicorn[gevent]'
-$(VENV)/.bench: PACKAGES = matplotlib starlette
-$(VENV)/.tests: PACKAGES = --requirement tests/requirements.txt
-$(VENV)/.bench: $(VENV)/.compare $(VENV)/.gevent
+$(VENV)/.bench: PACKAGES = starlette 'gunicorn[gevent]'
+$(VENV)/.tests: PACKAGES = -r tests/requirements.txt
+$(VENV)/.bench: $(VENV)/.compare
 $(VENV)/.tests: $(VENV)/.bench
-$(VENV)/.compare $(VENV)/.gevent $(VENV)/.bench $(VENV)/.tests: $(VENV)/.demo tests/requirements.txt
+$(VENV)/.compare $(VENV)/.bench $(VENV)/.tests: $(VENV)/.demo tests/requirements.txt
 	@echo "Installing $(PACKAGES) into $(VENV) ..."
-	@$(PIP) -c tests/requirements.txt -r requirements.txt $(PACKAGES)
-	@touch $@
+	@$(PIP) -c tests/requirements.txt -r requirements.txt $(PACKAGES) && touch $@
 
 $(VENV)/.browser: $(VENV)/.tests
-	@$(PROGRAM) -m tests.support.browser
-	@touch $@
+	@$(BIN)/python -m tests.support.browser && touch $@

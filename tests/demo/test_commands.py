@@ -1,0 +1,86 @@
+"""What a reader's machine may bring: a wrong knob, a taken port, a shell's settings."""
+
+import re
+import socket
+import sys
+import zipfile
+
+import httpx
+import pytest
+
+from tests.support.server import (
+    ROOT,
+    free_port,
+    make,
+    run,
+    run_make,
+    running,
+    wait_for_port,
+)
+
+STORIES = [
+    ("run-wsgi", {}, "three tabs: one counts, .* when it is cut, at about 70, another"),
+    ("run-wsgi", {"TICK": "0.5"}, "three tabs: one counts, .* at about 40, another"),
+    ("run-wsgi", {"COUNT": "20"}, "three tabs: one counts, .* when it has finished, "),
+    ("run-wsgi", {"WORKERS": "3"}, r"some tabs\.$"),
+    ("run-wsgi", {"GUNICORN_CMD_ARGS": "--threads 4"}, r"some tabs\.$"),
+    ("run-asgi", {"TICK": "0.5"}, "three tabs: all of them count at once"),
+]
+# What a developer's shell may hold for other projects, which are in the folder {0}.
+SHELL = """ALL_PROXY=socks5://127.0.0.1:9 DEBUG=True DJANGO_SETTINGS_MODULE=settings
+    HOST=x86_64-conda-linux-gnu LC_ALL=C MAKEFLAGS=-j8 PIP_CONFIG_FILE={0}/pip.conf
+    PIP_PREFIX={0}/prefix PIP_ROOT={0}/root PIP_TARGET={0}/target PIP_USER=1
+    PYTHONHOME={0} PYTHONPATH={0} PYTHONSAFEPATH=1 PYTHONWARNINGS=error
+    UVICORN_PORT=1 WEB_CONCURRENCY=4"""
+
+
+@pytest.fixture
+def shell(tmp_path):
+    (tmp_path / "pip.conf").write_text("[global]\nuser = true\n")
+    for name in ("app.py", "handlers.py", "tests.py"):
+        (tmp_path / name).write_text("raise SystemExit('this is another project')")
+    return dict(pair.split("=") for pair in SHELL.format(tmp_path).split())
+
+
+@pytest.mark.parametrize("knob", ["COUNT=ten", "TICK=nan", "PORT=x", "PORT={}"])
+def test_bad_knob_and_taken_port_are_one_line_and_nothing_starts(knob):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        knob = knob.format(other.getsockname()[1])
+        status, output, errors = run_make("run-asgi", knob)
+    assert (status, output, len(errors)) == (2, "", 1)
+    assert re.search(rf"{knob}[ :].* try .*{knob[:4]}", errors[0])
+
+
+@pytest.mark.parametrize(("target", "knobs", "story"), STORIES)
+def test_what_to_watch(target, knobs, story):
+    """The words alone; that they are true, test_post.py and test_servers.py show."""
+    command = [sys.executable, ".preflight.py", target, "127.0.0.1", "0"]
+    assert re.match(f"Open http://localhost:0/ in {story}", run(command, knobs)[1])
+
+
+def test_address_for_other_devices():
+    command = [sys.executable, ".preflight.py", "run-asgi", "0.0.0.0", "0"]
+    assert re.match(r"Open \S+ \(on another device http://[\d.]+:0/\)", run(command)[1])
+
+
+def test_another_projects_settings_mislead_no_installation(shell, tmp_path):
+    wheel = tmp_path / "thing-1-py3-none-any.whl"  # which needs no network
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("thing.py", "")
+        for name in ("METADATA", "WHEEL", "RECORD"):
+            text = "Name: thing\nVersion: 1\nWheel-Version: 1.0\n" * (name != "RECORD")
+            archive.writestr(f"thing-1.dist-info/{name}", text)
+    (tmp_path / "requirements.txt").write_text(str(wheel))
+    command = ["make", "--directory", tmp_path, "--file", ROOT / "Makefile"]
+    run([*command, ".venv/.demo", f"PYTHON={sys.executable}"], shell)
+    assert run([tmp_path / ".venv/bin/python", "-c", "import thing"])[0] == 0
+
+
+@pytest.mark.parametrize("target", ["run-wsgi", "run-asgi"])
+def test_another_projects_settings_mislead_no_server_and_no_program(shell, target):
+    port = free_port()
+    with running(make(target, f"PORT={port}"), shell):
+        wait_for_port(port)
+        page = httpx.get(f"http://127.0.0.1:{port}/none", trust_env=False, timeout=20)
+    assert (page.status_code, "DEBUG" in page.text) == (404, False)
+    assert "streams" in run_make("bench", "STREAMS=x", environment=shell)[2][-1].lower()
