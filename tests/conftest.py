@@ -1,6 +1,7 @@
-"""What all tests share: short countdowns in process, no proxy, slow files first."""
+"""What all tests share: a plain environment, a counting database, slow files first."""
 
 import os
+import re
 import signal
 import sqlite3
 import tempfile
@@ -8,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
-os.environ.update(COUNT="3", TICK="0")
-# All talk is with this machine; a proxy, even one for other hosts, would break clients.
-for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
-    del os.environ[name]
+# What servers would take from a developer's shell, or from a make that runs the tests.
+# And no proxy, even for other hosts: all talk is with this machine.
+KNOBS = "COUNT|TICK|DEBUG|PORT|WORKERS|TABS|FAST|STREAMS|GUNICORN_CMD_ARGS"
+for name in list(os.environ):
+    if re.fullmatch(rf"{KNOBS}|MAKEFLAGS|MAKELEVEL|.*_proxy", name, re.IGNORECASE):
+        del os.environ[name]
 # What a script starts with & ignores Ctrl-C, and so would the servers of the tests.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

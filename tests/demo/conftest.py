@@ -3,13 +3,42 @@
 import os
 import shutil
 import sys
+from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
 from tests.support.browser import launch
-from tests.support.countdown_page import RECORD_STATES, SECOND, Watch
+from tests.support.countdown_page import SECOND
 from tests.support.server import ROOT
+
+RECORD_STATES = """
+    window.heard = [];
+    new MutationObserver((mutations) => {
+        for (const { target } of mutations)
+            if (target.id === "state") heard.push(target.textContent);
+    }).observe(document, { childList: true, subtree: true });
+"""
+
+
+class Watch:
+    """What a context's tabs ask for, and the complaints that no test has expected."""
+
+    def __init__(self, context):
+        self.requests, self.complaints, self.expected = [], [], ()
+        context.on("request", lambda request: self.requests.append(request.url))
+        context.on("console", self.note)
+        context.on("weberror", lambda error: self.complaints.append(str(error.error)))
+
+    def note(self, message):
+        if message.type in ("warning", "error"):
+            self.complaints.append(message.text)
+
+    def check(self):
+        assert [c for c in self.complaints if not c.endswith(self.expected)] == []
+        urls = [urlsplit(url) for url in self.requests if not url.startswith("data:")]
+        assert {url.path for url in urls} == {"/", "/sse/"}
+        assert all(url.hostname.endswith("localhost") for url in urls)
 
 
 @pytest.fixture

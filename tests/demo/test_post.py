@@ -1,4 +1,4 @@
-"""The eleven claims of the post, in its order, each on the real servers.
+"""The twelve claims of the post, in its order, each on the real servers.
 
 Where the post is no longer right, or never was, a claim's tests show what is true.
 """
@@ -124,7 +124,7 @@ async def test_7_index_need_not_be_an_async_view():
         assert "WSGI" in (await tab.get("/")).text
 
 
-async def test_7_async_generator_streams_in_djangos_own_response():
+async def test_8_async_generator_streams_in_djangos_own_response():
     """No `TypeError: 'async_generator' object is not iterable` since Django 4.2."""
     with Server("run-asgi", ASGI=ON_DJANGOS_OWN) as server:
         async with client(server) as tab:
@@ -132,7 +132,7 @@ async def test_7_async_generator_streams_in_djangos_own_response():
 
 
 @pytest.mark.parametrize("asgi", [ON_DJANGOS_OWN, "app:asgi_application"])
-async def test_8_generator_ends_when_its_client_leaves(asgi):
+async def test_9_generator_ends_when_its_client_leaves(asgi):
     """It sleeps for an hour: had it not ended, the server would have to cancel it."""
     with Server("run-asgi", ASGI=asgi, TICK=3600) as server:
         async with client(server) as tab:
@@ -143,7 +143,7 @@ async def test_8_generator_ends_when_its_client_leaves(asgi):
         assert "Cancel" not in server.log()
 
 
-async def test_9_uvicorn_serves_many_tabs_with_one_worker():
+async def test_10_uvicorn_serves_many_tabs_with_one_worker():
     """Fifty streams, without a thread for each, and the page meanwhile."""
     pages = 0
     with Server("run-asgi", COUNT=10, TICK=0.4) as server:
@@ -160,18 +160,18 @@ async def test_9_uvicorn_serves_many_tabs_with_one_worker():
 
 
 @pytest.mark.parametrize("target", ["run-wsgi", "run-asgi"])
-def test_10_debug_pages(target):
+def test_11_debug_pages(target):
     with Server(target, DEBUG=1) as server:
         page = httpx.get(f"{server.url}/unknown/", timeout=20)
     assert "DEBUG = True" in page.text
 
 
-def test_10_management_commands():
+def test_11_management_commands():
     status, output, _ = run([sys.executable, "app.py", "check"])
     assert (status, "no issues" in output) == (0, True)
 
 
-async def test_10_runserver_hides_the_difference():
+async def test_11_runserver_hides_the_difference():
     """Its threads stream to several tabs at once, over WSGI."""
     port = free_port()
     with running([sys.executable, "app.py", "runserver", "--noreload", str(port)]):
@@ -180,7 +180,7 @@ async def test_10_runserver_hides_the_difference():
         await browse_until(lambda *tabs: all(map(numbers, tabs)), url, 3, seconds=30)
 
 
-def test_11_blastoff_at_0(context, watch):
+def test_12_blastoff_at_0(context, watch):
     """The page then closes its stream: the browser would start it again after 3 s."""
     with Server("run-asgi", COUNT=20, TICK=0.02) as server:
         tab = open_tab(context, server)

@@ -118,7 +118,8 @@ def violations(tab):
     for frame in tab.frames:
         frame.evaluate(Axe().axe_script)
         frame.evaluate("axe.configure({allowedOrigins: ['<unsafe_all_origins>']})")
-    found = tab.evaluate("axe.run()")
+    # Each frame has a page with a <main>; the frames' titles tell them apart.
+    found = tab.evaluate("axe.run({rules: {'landmark-unique': {enabled: false}}})")
     assert found["passes"]
     return [(rule["id"], rule["nodes"]) for rule in found["violations"]]
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.support.server import ROOT, clean_environment
+from tests.support.server import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -17,9 +17,7 @@ def recorded():
 
 def run(module):
     program = [sys.executable, "-m", "tests.modules.tracked", module]
-    done = subprocess.run(
-        program, cwd=ROOT, env=clean_environment(), check=True, stdout=subprocess.PIPE
-    )
+    done = subprocess.run(program, cwd=ROOT, check=True, stdout=subprocess.PIPE)
     return json.loads(done.stdout)
 
 

@@ -40,7 +40,7 @@ COLUMNS = (
     *("µs to\nopen one", "µs per\nevent", "µs per\npage"),
 )
 COUNT = 9999  # no stream ends before it is measured
-PAGES = 300
+PAGES = 1000
 SPARE = 100  # connections, threads, files: for all that is not a measured stream
 PATIENCE = 4  # seconds without a further stream: the server opens no more
 

@@ -19,11 +19,6 @@ ROOT = Path(__file__).resolve().parents[2]
 VENV = os.path.relpath(sys.prefix, ROOT)  # make takes no path with a space in it
 # For httpx, wherever it is used: no proxy, no certificates, all is on this machine.
 LOCAL = {"trust_env": False, "verify": False, "timeout": 20}
-# What would reach a server from the tests' environment, or from a make above them.
-OUTER = {
-    *("COUNT", "TICK", "DEBUG", "HOST", "PORT", "WORKERS", "TABS", "FAST", "STREAMS"),
-    *("GUNICORN_CMD_ARGS", "WEB_CONCURRENCY", "PYTHONPATH", "MAKEFLAGS", "MAKELEVEL"),
-}
 
 
 def free_port():
@@ -43,14 +38,9 @@ def wait_for_port(port):
     raise TimeoutError(f"nothing listens on port {port}")
 
 
-def clean_environment():
-    """This process's environment without what would reach into a server."""
-    return {name: value for name, value in os.environ.items() if name not in OUTER}
-
-
 def start(command, environment=None, **options):
     """Start a command in a process group of its own, as a shell would; its Popen."""
-    environment = clean_environment() | (environment or {})
+    environment = os.environ | (environment or {})
     options = {"cwd": ROOT, "stdin": subprocess.DEVNULL, "text": True} | options
     return subprocess.Popen(command, env=environment, start_new_session=True, **options)
 
