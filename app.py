@@ -46,8 +46,8 @@ def event(i):
     return f"event:i\ndata: {json.dumps({'i': i})}\n\n"
 
 
-# A sync worker runs this generator to its end, and sleeps where it sleeps.
-# Until then, the worker takes no other request.
+# Until this generator ends, a sync worker takes no other request, and tells
+# gunicorn nothing. After 30 seconds gunicorn kills it: the countdown is cut.
 def countdown():
     for i in range(COUNT, -1, -1):
         yield event(i)
@@ -55,7 +55,7 @@ def countdown():
 
 
 # "async def" with "yield" is an async generator. While it awaits, the worker
-# runs others. The "a" is Django's way to name async twins: get() and aget().
+# serves others. (The "a" is Django's way to name async twins: get(), aget().)
 async def acountdown():
     for i in range(COUNT, -1, -1):
         yield event(i)
@@ -81,10 +81,10 @@ async def aindex(request):
 urlpatterns = [path("", index), path("sse/", sse)]
 
 
-# The post has a module for each interface. Here the requests of ASGI have URLs
-# of their own: Django looks for them here before it looks at ROOT_URLCONF.
+# The post has a module for each interface. Here, requests over ASGI have URLs
+# of their own: Django looks at a request's urlconf before ROOT_URLCONF.
 class AsyncRequest(ASGIRequest):
-    urlconf = (path("", aindex), path("sse/", asse))  # hashable: a tuple
+    urlconf = (path("", aindex), path("sse/", asse))  # must be hashable
 
 
 wsgi_application = get_wsgi_application()
@@ -150,7 +150,7 @@ browsers open six to nine connections to a host</p></main>
     first = last = undefined;
   });
 
-  // Each name has connections of its own; a phone's localhost is the phone.
+  // Browsers count connections by name. On a phone, localhost is the phone.
   let tab = parseInt(location.hostname.slice(3)) || 1;  // of tab7.localhost
   const link = document.querySelector("a");
   if (location.hostname.endsWith("localhost"))

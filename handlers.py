@@ -3,8 +3,8 @@
 Before each view, Django's own (5.2 to 6.1) runs a little database clean-up in a thread
 (ticket 32889). It keeps that thread, and the connections that the view opened in it,
 until the response has ended. This one differs in three points:
-- It starts no thread where only Django's own receivers and closers would run in it.
-- It ends both before the first part is sent, if response.needs_thread is False.
+- It starts no thread where Django's own receivers and closers have nothing to do.
+- It lets go of both before the first part is sent, if response.needs_thread is False.
 - An event stream that the server cancels, as uvicorn does at Ctrl-C, ends in order.
 The rest is as in Django 6.1, under 5.2, too.
 """
@@ -14,9 +14,8 @@ from collections.abc import Callable
 from contextlib import closing, suppress
 from contextvars import ContextVar
 
-import django
 from asgiref.sync import AsyncToSync, SyncToAsync, sync_to_async
-from django import db
+from django import db, setup
 from django.core import cache
 from django.core.exceptions import RequestAborted
 from django.core.handlers import asgi, base
@@ -35,7 +34,7 @@ shares_thread = ContextVar("shares_thread", default=True)  # with outer code
 
 def get_asgi_application() -> "ASGIHandler":
     """Set Django up and return an ASGI application, in place of django.core.asgi's."""
-    django.setup(set_prefix=False)
+    setup(set_prefix=False)
     return ASGIHandler()
 
 
@@ -48,7 +47,7 @@ class ASGIHandler(asgi.ASGIHandler):
         try:
             await super().__call__(scope, receive, send)
         finally:
-            shares_thread.reset(token)  # a view may serve a request inside its own
+            shares_thread.reset(token)  # a view may have called this for another one
 
     async def handle(self, scope: dict, receive: Callable, send: Callable) -> None:
         """Read the body, run the view, send its response, and close that."""
@@ -60,8 +59,7 @@ class ASGIHandler(asgi.ASGIHandler):
             set_script_prefix(asgi.get_script_prefix(scope))
             await self._tell(request_started, scope=scope)
             request, response = self.create_request(scope, body_file)
-            if request is None:  # the response is that of an error
-                body_file.close()
+            if request is None:  # it could not be read, as the response says
                 await self.send_response(response, send)
             else:
                 response = await self._respond(request, receive, send)
@@ -74,7 +72,7 @@ class ASGIHandler(asgi.ASGIHandler):
 
     async def _respond(self, request, receive, send):
         """Run the view and send its response; None if the client has left before."""
-        response, is_open = None, False
+        response, is_stream = None, False
         try:
             async with asyncio.TaskGroup() as group:
                 listener = group.create_task(self.listen_for_disconnect(receive))
@@ -82,36 +80,40 @@ class ASGIHandler(asgi.ASGIHandler):
                 if not getattr(response, "needs_thread", True):
                     end_thread()
                 kind = response.get("Content-Type", "")
-                is_open = response.streaming and kind.startswith("text/event-stream")
+                is_stream = response.streaming and kind.startswith("text/event-stream")
                 await self.send_response(response, send)
-                is_open = False
+                is_stream = False
                 listener.cancel()
         except BaseExceptionGroup as raised:
-            _, errors = raised.split(RequestAborted)  # that is the client's leaving
-            if errors:  # a single one as itself, and with the cause that it has
+            _, errors = raised.split(RequestAborted)  # the client has left
+            if errors:  # a single one as itself; "from" would replace its cause
                 raise errors.exceptions[0] if len(errors.exceptions) == 1 else errors
         except asyncio.CancelledError:
             # A cut download must look cut; an event stream may end after any event.
-            if not (is_open and asyncio.current_task().cancelling()):
+            if not (is_stream and asyncio.current_task().cancelling()):
                 raise
-            with suppress(OSError):  # the client has left, too
-                await send({"type": "http.response.body"})
+            with suppress(OSError):  # it has left, or (TimeoutError) reads no more
+                async with asyncio.timeout(1):
+                    await send({"type": "http.response.body"})
             asyncio.current_task().uncancel()
         return response
 
     async def _tell(self, signal, **named):
         """Send a signal, in a thread only if one is needed."""
-        if needs_thread(signal):
+        if sending_needs_thread(signal):
             await signal.asend(sender=self.__class__, **named)
         else:
             signal.send(sender=self.__class__, **named)
 
 
-def needs_thread(signal):
-    """Tell whether sync code has a thread already, or others than Django listen."""
+def sending_needs_thread(signal):
+    """Tell whether Django's receivers have something to do, or others listen."""
+    context = thread_context.get(None)
     return (
-        thread_context.get(None) in thread_of_context
-        or getattr(AsyncToSync.executors, "current", None) is not None
+        context is None  # sync code runs in asgiref's one thread for all
+        or context in thread_of_context
+        or getattr(AsyncToSync.executors, "current", None)  # sync code waits for us
+        or cache.caches.all(initialized_only=True)
         or any(key[0] not in OWN_IDS for key, *_ in signal.receivers)
     )
 
@@ -119,10 +121,8 @@ def needs_thread(signal):
 def closing_needs_thread(response):
     """Tell whether closing the response may call code that is not Django's own."""
     closers = [response.close, *response._resource_closers]
-    return (
-        needs_thread(request_finished)
-        or any(getattr(c, "__func__", None) not in OWN_CLOSERS for c in closers)
-        or bool(cache.caches.all(initialized_only=True))  # a receiver closes them
+    return sending_needs_thread(request_finished) or any(
+        getattr(closer, "__func__", None) not in OWN_CLOSERS for closer in closers
     )
 
 

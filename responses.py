@@ -8,10 +8,10 @@ from django.http import StreamingHttpResponse
 class AsyncStreamingHttpResponse(StreamingHttpResponse):
     """Stream an async iterable, and close it as soon as the response ends.
 
-    Raises TypeError for a sync iterable and over WSGI, where Django's own (since 4.2)
-    collects everything before it sends anything. Under handlers.ASGIHandler the thread
-    of the view ends before the first part: what sync code left there (a tenant, a
-    thread-local, an open transaction) is not there for what runs later.
+    Raises TypeError for a sync iterable, and over WSGI: in both cases Django's own
+    (since 4.2) collects everything before it sends anything. Under handlers.ASGIHandler
+    the view's thread is let go before the first part: what sync code left there (a
+    tenant, a thread-local, an open transaction) is not there for what runs later.
     """
 
     needs_thread = False  # True, in a subclass or set on a response, keeps the thread
@@ -19,7 +19,7 @@ class AsyncStreamingHttpResponse(StreamingHttpResponse):
     def __init__(self, streaming_content: AsyncIterable, *args, **kwargs) -> None:
         content = streaming_content
         if not hasattr(content, "__aiter__") or hasattr(content, "__iter__"):
-            raise TypeError(f"{type(content).__name__} is sync: use an async generator")
+            raise TypeError(f"not an async generator: {type(content).__name__}")
         super().__init__(content, *args, **kwargs)
 
     def __iter__(self) -> Iterator[bytes]:

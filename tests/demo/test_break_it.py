@@ -59,7 +59,7 @@ async def test_sync_generator_in_the_async_view_is_refused(change):
     with Server("run-asgi", folder, DEBUG=1) as server:
         response = httpx.get(f"{server.url}/sse/", timeout=20)
     assert response.status_code == 500
-    assert "generator is sync: use an async generator" in response.text
+    assert "not an async generator: generator" in response.text
 
 
 async def test_sync_generator_in_djangos_response_comes_in_one_burst(change):

@@ -1,7 +1,4 @@
-"""handlers.ASGIHandler beside Django's: the same in all but the threads.
-
-What both must do runs on both, so that no test asks for more than Django gives.
-"""
+"""handlers.ASGIHandler beside Django's: the same in all but the threads."""
 
 import asyncio
 from contextvars import ContextVar
@@ -229,14 +226,17 @@ async def test_event_stream_ends_in_order_when_the_server_cancels(signals):
     assert counts == [0]
 
 
-async def test_event_stream_ends_in_order_though_its_client_has_gone():
-    async def application(scope, receive, send):
-        async def refuse_end(message):
-            if message == END:
-                raise OSError("the client has gone")
-            await send(message)
+async def broken_connection():
+    raise OSError("the client has left")
 
-        await serve(ASGIHandler, event_view)(scope, receive, refuse_end)
+
+@pytest.mark.parametrize("end", [broken_connection, asyncio.Event().wait])
+async def test_event_stream_ends_though_its_client_has_left_or_does_not_read(end):
+    async def application(scope, receive, send):
+        async def send_but_the_end(message):
+            await (end() if message == END else send(message))
+
+        await serve(ASGIHandler, event_view)(scope, receive, send_but_the_end)
 
     stream = await open_stream(application)
     stream.future.cancel()

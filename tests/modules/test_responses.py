@@ -39,7 +39,7 @@ class Both(Letters):
 
 @pytest.mark.parametrize("content", [["a"], Both()])
 def test_refuses_sync_iterable(content):
-    with pytest.raises(TypeError, match=f"{type(content).__name__} is sync: use an"):
+    with pytest.raises(TypeError, match=r"generator: (list|Both)"):
         AsyncStreamingHttpResponse(content)
 
 
