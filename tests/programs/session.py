@@ -38,9 +38,9 @@ async def answer(server):
     async with httpx.AsyncClient(**LOCAL) as client:
         while True:
             await asyncio.sleep(0.05)
+            server.check()
             with suppress(httpx.TransportError):
-                if server.ready():
-                    return (await client.get(server.url)).raise_for_status()
+                return (await client.get(server.url)).raise_for_status()
 
 
 def run_program(program):

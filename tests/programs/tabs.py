@@ -98,7 +98,7 @@ def halves(knobs):
 
 
 async def tabs(knobs):
-    """Show both servers until one ends, or until the moving picture is made."""
+    """Show both servers until the moving picture is made, or until Ctrl-C."""
     for port in range(knobs.port, knobs.port + 3):
         check_free(port)
     names, commands, servers = zip(*halves(knobs), strict=True)
@@ -109,7 +109,7 @@ async def tabs(knobs):
         if knobs.gif:
             return await asyncio.to_thread(film, url, knobs.gif)
         open_window(url)
-        while all(server.ready() for server in servers):
+        while not any(server.check() for server in servers):
             await asyncio.sleep(0.1)
 
 

@@ -104,25 +104,25 @@ class Server:
         """Start the server and wait until it listens."""
         self.launch()
         try:
-            while not self.ready():
+            while not re.search("Booting worker|Uvicorn running on", self.log()):
+                self.check()
                 time.sleep(0.05)
         except KeyboardInterrupt:  # the server has a session of its own
             self.kill()
             raise
 
     def launch(self):
-        """Start the server; ready() tells when it listens."""
+        """Start the server, and do not wait for it."""
         variables = [f"{name}={value}" for name, value in self.variables.items()]
         venv = VENV if self.folder == ROOT else ".venv"
         command = make(self.target, *variables, venv=venv)
         output = {"stdout": self._log, "stderr": subprocess.STDOUT}
         self.process = start(command, cwd=self.folder, **output)
 
-    def ready(self):
-        """Whether the server listens; RuntimeError if it has ended."""
+    def check(self):
+        """Raise RuntimeError, with the end of its log, if the server has ended."""
         if self.process.poll() is not None:
             raise RuntimeError(f"make {self.target} failed:\n{self.log()[-2000:]}")
-        return "Booting worker" in self.log() or "Uvicorn running on" in self.log()
 
     def stop(self):
         """Press Ctrl-C; TimeoutExpired if the server takes ten seconds to end."""
