@@ -22,7 +22,8 @@ run-wsgi: PORT ?= 8000
 run-wsgi: $(VENV)/.demo
 	@$(BIN)/python .preflight.py $@ '$(HOST)' '$(PORT)'
 	$(BIN)/python -m gunicorn app:wsgi_application --workers '$(WORKERS)' \
-	    --bind '$(HOST):$(PORT)' --no-control-socket --config .gunicorn.py
+	    --bind '$(HOST):$(PORT)' --graceful-timeout 1 --no-control-socket \
+	    --config .gunicorn.py
 
 ## make run-asgi  uvicorn: one worker, and all tabs count at once
 run-asgi: PORT ?= 8001
