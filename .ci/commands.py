@@ -17,7 +17,7 @@ from urllib.request import urlopen
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMAND = r'(?:^|`)((?:[A-Z_]+=(?:"[^"]*"|\S+) )*make [a-z][^`#\n]*?)(?:`| +#|$)'
-SHORT = {"compare": "FAST=1", "bench": "STREAMS=10", "test": "PYTEST_ADDOPTS='-k readme'"}
+SHORT = {"compare": "FAST=1", "bench": "STREAMS=10", "test": "PYTEST_ADDOPTS=-kreadme"}
 CLEAN = "git add --all && git diff --cached --exit-code"
 NOBODY = {"user": "nobody", "group": "nogroup", "extra_groups": []}
 
