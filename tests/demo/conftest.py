@@ -3,10 +3,11 @@
 import os
 import shutil
 import sys
+from contextlib import ExitStack
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
 from tests.support.browser import launch
 from tests.support.countdown_page import SECOND
@@ -55,15 +56,13 @@ def project(tmp_path):
 def browser():
     """A real Chromium. Without one the test is skipped; in CI it fails."""
     expect.set_options(timeout=20 * SECOND)
-    with sync_playwright() as playwright:
+    with ExitStack() as stack:
         try:
-            browser = launch(playwright)
+            yield launch(stack)
         except RuntimeError as error:
             if os.environ.get("CI"):
                 raise
             pytest.skip(str(error))
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

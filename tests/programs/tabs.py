@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -64,12 +64,11 @@ def open_window(url):
 def film(url, path):
     """Save a moving picture of the window, three times as fast as what it shows."""
     from PIL import Image  # not installed for those who only look at the tabs
-    from playwright.sync_api import sync_playwright
 
     from tests.support.browser import launch
 
-    with sync_playwright() as playwright:
-        page = launch(playwright).new_page(**LOOK)
+    with ExitStack() as stack:
+        page = launch(stack).new_page(**LOOK)
         page.goto(url)
         begin, pictures = time.monotonic(), []
         for second in range(FRAMES):

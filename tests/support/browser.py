@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+from contextlib import ExitStack, suppress
 
 from playwright.sync_api import Error, sync_playwright
 
@@ -11,29 +12,27 @@ NAMES = (
     "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
 )
 ARGUMENTS = ("--no-proxy-server", "--disable-background-networking", "--no-first-run")
-APT = "apt-get update; DEBIAN_FRONTEND=noninteractive apt-get install --yes chromium"
+APT = "DEBIAN_FRONTEND=noninteractive apt-get install --yes chromium libatomic1"
 INSTALLERS = (
     [sys.executable, "-m", "playwright", "install", "--only-shell", "chromium"],
-    ["sh", "-c", APT],
+    ["sh", "-c", f"apt-get update; {APT}"],  # the library is Playwright's driver's
 )
 
 
-def launch(playwright):
-    """Launch an installed browser, else Playwright's own; or raise RuntimeError."""
-    for path in (*filter(None, map(shutil.which, NAMES)), None):
-        try:
-            return playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
-        except Error:
-            continue  # snap's place holder, a missing library, no browser at all
+def launch(stack):
+    """Launch a browser, installed or Playwright's own; or raise RuntimeError."""
+    with suppress(Exception):  # the driver does not start
+        chromium = stack.enter_context(sync_playwright()).chromium
+        for path in (*filter(None, map(shutil.which, NAMES)), None):
+            with suppress(Error):  # snap's place holder, a missing library, none at all
+                browser = chromium.launch(executable_path=path, args=ARGUMENTS)
+                return stack.enter_context(browser)
     raise RuntimeError("no Chromium works here: install Chrome or Chromium")
 
 
 def works():
-    try:
-        with sync_playwright() as playwright:
-            return launch(playwright).close() is None
-    except RuntimeError:
-        return False
+    with ExitStack() as stack, suppress(RuntimeError):
+        return launch(stack)
 
 
 if __name__ == "__main__":
