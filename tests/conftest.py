@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-# What servers would take from a developer's shell, or from a make that runs the tests.
-# And no proxy, even for other hosts: all talk is with this machine.
+# A developer's knobs, a make above the tests, proxies: nothing of it reaches a server.
 KNOBS = "COUNT|TICK|DEBUG|PORT|WORKERS|TABS|FAST|STREAMS|GUNICORN_CMD_ARGS"
 for name in list(os.environ):
     if re.fullmatch(rf"{KNOBS}|MAKEFLAGS|MAKELEVEL|.*_proxy", name, re.IGNORECASE):

@@ -10,8 +10,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.support.browser import launch
-from tests.support.countdown_page import SECOND
-from tests.support.server import ROOT
+from tests.support.server import ROOT, VENV
 
 RECORD_STATES = """
     window.heard = [];
@@ -48,14 +47,14 @@ def project(tmp_path):
     folder = tmp_path / "project"
     unused = shutil.ignore_patterns(".git", ".venv*", ".*_cache", "__pycache__")
     shutil.copytree(ROOT, folder, ignore=unused)  # no newer than the venv's stamps
-    (folder / ".venv").symlink_to(sys.prefix)
+    (folder / VENV).symlink_to(sys.prefix)
     return folder
 
 
 @pytest.fixture(scope="module")  # no longer: async tests cannot run while it is open
 def browser():
     """A real Chromium. Without one the test is skipped; in CI it fails."""
-    expect.set_options(timeout=20 * SECOND)
+    expect.set_options(timeout=20_000)
     with ExitStack() as stack:
         try:
             yield launch(stack)
@@ -71,6 +70,18 @@ def context(browser):
     with browser.new_context() as context:
         context.add_init_script(RECORD_STATES)
         yield context
+
+
+@pytest.fixture
+def open_tab(context):
+    """A function that opens the page of a server in a tab."""
+
+    def open_tab(server, host="localhost"):
+        tab = context.new_page()
+        tab.goto(f"http://{host}:{server.port}/")
+        return tab
+
+    return open_tab
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ import httpx
 import pytest
 from playwright.sync_api import expect
 
-from tests.support.countdown_page import heard, open_tab, state
 from tests.support.server import ROOT, Server, signal_group
 from tests.support.tab import COUNTDOWN, stream_numbers
 
@@ -85,22 +84,22 @@ async def test_async_generator_over_wsgi_is_cut_before_its_first_event(change):
         assert "WORKER TIMEOUT" in server.log()
 
 
-def test_stream_that_the_page_does_not_close_starts_again(change, context):
+def test_stream_that_the_page_does_not_close_starts_again(change, open_tab):
     folder = change("const source", ("source.close();", ""))
     with Server("run-asgi", folder, COUNT=3, TICK=0.05) as server:
-        tab = open_tab(context, server)
+        tab = open_tab(server)
         tab.wait_for_function("/closed.*counting from 3/.test(heard.join())")
 
 
 @pytest.mark.parametrize("target", ["run-wsgi", "run-asgi"])
-def test_tab_counts_on_after_a_restart_of_its_server(project, context, target):
+def test_tab_counts_on_after_a_restart_of_its_server(project, open_tab, target):
     diff = re.search("```diff\n(.*?)```", README, re.DOTALL)[1]
     subprocess.run(["git", "apply"], input=diff, cwd=project, text=True, check=True)
     with Server(target, project, TICK=0.2) as server:
-        tab = open_tab(context, server)
-        expect(state(tab)).to_have_text("counting from 100")
+        tab = open_tab(server)
+        expect(tab.locator("#state")).to_have_text("counting from 100")
         server.stop()
         server.start()
-        expect(state(tab)).to_have_text(re.compile(r"counting from \d\d$"))
-        _, cut, again = re.findall(r"\d+", str(heard(tab)))
+        expect(tab.locator("#state")).to_have_text(re.compile(r"counting from \d\d$"))
+        _, cut, again = re.findall(r"\d+", str(tab.evaluate("heard")))
         assert int(again) == int(cut) - 1

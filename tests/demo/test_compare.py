@@ -21,8 +21,8 @@ from tests.support.tab import Record
 pytestmark = pytest.mark.slow
 
 
-def tab(number, *records):
-    return [Record(at, number, *what) for at, *what in records]
+def tab(*records):
+    return [Record(*record) for record in records]
 
 
 def count(begin, end):
@@ -33,13 +33,13 @@ def count(begin, end):
 OPEN, CUT, RETRY = (0, "open"), (30.2, "cut", 70), (33, "retry")
 SEEN = {
     "WSGI": [
-        tab(1, OPEN, (0.1, "page"), *count(0.1, 30.1), CUT, RETRY),
-        tab(2, (1, "open"), (30.6, "page"), *count(30.7, 45)),
+        tab(OPEN, (0.1, "page"), *count(0.1, 30.1), CUT, RETRY),
+        tab((1, "open"), (30.6, "page"), *count(30.7, 45)),
     ],
-    "WSGI --threads 2": [tab(1, OPEN), []],
+    "WSGI --threads 2": [tab(OPEN), []],
     "ASGI": [
-        tab(1, OPEN, (0.1, "page"), *count(0.2, 45)),
-        tab(2, (1, "open"), (1.1, "page"), *count(1.2, 41), (42, "blastoff")),
+        tab(OPEN, (0.1, "page"), *count(0.2, 45)),
+        tab((1, "open"), (1.1, "page"), *count(1.2, 41), (42, "blastoff")),
     ],
 }
 PICTURE = """\

@@ -8,7 +8,6 @@ import subprocess
 import pytest
 from playwright.sync_api import expect
 
-from tests.support.countdown_page import state
 from tests.support.server import ROOT, Server, free_port, running, wait_for_port
 
 # Not every user has the folder of the servers in PATH.
@@ -62,7 +61,7 @@ def test_twelve_tabs_of_one_host_count_over_http2(url, browser):
         for tab in tabs:
             tab.goto(url)
         for tab in tabs:
-            expect(state(tab)).to_have_text("counting from 100")
+            expect(tab.locator("#state")).to_have_text("counting from 100")
             expect(tab.locator("h1")).to_have_text("WSGI")
         protocol = "performance.getEntriesByType('navigation')[0].nextHopProtocol"
         assert {tab.evaluate(protocol) for tab in tabs} == {"h2"}

@@ -7,7 +7,6 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import expect
 
-from tests.support.countdown_page import heard, number, open_tab, state
 from tests.support.server import Server, running
 
 # How Chromium complains about a cut depends on the version of gunicorn.
@@ -24,31 +23,31 @@ def open_through_link(context, tab):
     return opened.value
 
 
-def test_asgi_twelve_tabs_count_at_once(context, watch):
+def test_asgi_twelve_tabs_count_at_once(context, watch, open_tab):
     with Server("run-asgi") as server:
-        tabs = [open_tab(context, server)]
+        tabs = [open_tab(server)]
         tabs += [open_through_link(context, tabs[0]) for _ in range(11)]
         for tab in tabs:
-            expect(state(tab)).to_have_text("counting from 100")
-        begin = [number(tab).inner_text() for tab in tabs]
+            expect(tab.locator("#state")).to_have_text("counting from 100")
+        begin = [tab.locator("#count").inner_text() for tab in tabs]
         for tab, value in zip(tabs, begin, strict=True):
-            expect(number(tab)).not_to_have_text(value)
-        assert all(int(number(tab).inner_text()) > 0 for tab in tabs)
+            expect(tab.locator("#count")).not_to_have_text(value)
+        assert all(int(tab.locator("#count").inner_text()) > 0 for tab in tabs)
 
 
 @pytest.mark.parametrize("target", ["run-wsgi", "run-asgi"])
-def test_title_and_text_name_interface_and_worker(context, watch, target):
+def test_title_and_text_name_interface_and_worker(watch, open_tab, target):
     interface = target[-4:].upper()
     with Server(target) as server:
-        tab = open_tab(context, server)
-        expect(number(tab)).to_have_text(DIGITS)
+        tab = open_tab(server)
+        expect(tab.locator("#count")).to_have_text(DIGITS)
         title, value = tab.evaluate("[document.title, count.textContent]")
         assert title == f"{value} · {interface}"
         expect(tab.locator("h1")).to_have_text(interface)
         expect(tab.locator("main")).to_contain_text(f"worker pid {server.worker().pid}")
 
 
-def test_link_opens_another_name(context):
+def test_link_opens_another_name(context, open_tab):
     """But for a host that is none of this machine's: a phone has its own localhost."""
     cases = {
         "localhost": "tab2.localhost",
@@ -57,19 +56,20 @@ def test_link_opens_another_name(context):
     }
     with Server("run-asgi") as server:
         for host, name in cases.items():
-            opened = open_through_link(context, open_tab(context, server, host))
+            opened = open_through_link(context, open_tab(server, host))
             assert urlsplit(opened.url).hostname == name
 
 
 @pytest.mark.parametrize("count", [999, 0])
-def test_all_of_it_is_seen_at_every_size(context, watch, count):
+def test_all_of_it_is_seen_at_every_size(watch, open_tab, count):
     watch.expected = REFUSED
     with Server("run-asgi", COUNT=count) as server:
-        tab = open_tab(context, server)
-        expect(number(tab)).to_be_visible()
+        tab = open_tab(server)
+        expect(tab.locator("#count")).to_be_visible()
         assert_all_is_seen(tab)
         server.stop()
-        expect(state(tab)).to_have_text(re.compile("^cut off at|closed$|^no events"))
+        gone = re.compile("^cut off at|closed$|^no events")
+        expect(tab.locator("#state")).to_have_text(gone)
         assert_all_is_seen(tab)
 
 
@@ -83,16 +83,16 @@ def assert_all_is_seen(tab):
 
 
 @pytest.mark.parametrize("target", ["run-wsgi", "run-asgi"])
-def test_server_goes_away_and_comes_back(context, watch, target):
+def test_server_goes_away_and_comes_back(watch, open_tab, target):
     watch.expected = (*CUT, REFUSED)
     with Server(target, TICK=0.2) as server:
-        tab = open_tab(context, server)
-        expect(state(tab)).to_have_text("counting from 100")
+        tab = open_tab(server)
+        expect(tab.locator("#state")).to_have_text("counting from 100")
         server.stop()
-        expect(state(tab)).to_have_text("no events, reconnecting")
+        expect(tab.locator("#state")).to_have_text("no events, reconnecting")
         server.start()
-        expect(state(tab)).to_have_text("counting from 100")
-        assert [re.sub(r"\d+", "N", text) for text in heard(tab)] == [
+        expect(tab.locator("#state")).to_have_text("counting from 100")
+        assert [re.sub(r"\d+", "N", text) for text in tab.evaluate("heard")] == [
             "waiting for the first event",
             "counting from N",
             "cut off at N, reconnecting",
@@ -101,12 +101,12 @@ def test_server_goes_away_and_comes_back(context, watch, target):
         ]
 
 
-def test_http_error_is_not_retried(context, watch):
+def test_http_error_is_not_retried(watch, open_tab):
     watch.expected = (REFUSED, "404 (File not found)")
     with Server("run-asgi") as server:
-        tab = open_tab(context, server)
-        expect(state(tab)).to_have_text("counting from 100")
+        tab = open_tab(server)
+        expect(tab.locator("#state")).to_have_text("counting from 100")
         server.stop()
         address = ["--bind", "127.0.0.1", str(server.port)]
         with running([sys.executable, "-m", "http.server", *address]):
-            expect(state(tab)).to_have_text("no events")
+            expect(tab.locator("#state")).to_have_text("no events")

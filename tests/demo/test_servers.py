@@ -52,7 +52,7 @@ async def test_ctrl_c_ends_server_and_streams(target, variables, streams):
     with Server(target, **variables) as server:
         while "WORKERS" in variables and server.log().count(STARTED) < 2:
             await asyncio.sleep(0.05)  # Ctrl-C during the imports is another story
-        opened = await open_streams(server.port, streams, 100, patience=5)
+        opened = await open_streams(server.port, streams, patience=5)
         await asyncio.to_thread(server.stop)  # fails after ten seconds
         assert "Traceback" not in server.log()
     assert len(opened) == streams

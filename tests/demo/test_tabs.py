@@ -13,7 +13,6 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
-from tests.support.countdown_page import SECOND
 from tests.support.server import LOCAL, free_port, make, run_make, running, signal_group
 
 COUNTING = "counting from 100"
@@ -70,11 +69,11 @@ def test_who_counts_is_filled_at_every_moment(window):
         assert len(filled(window, "ASGI")) == 3
         assert_frames_fit(window)
         cut = frame(window, "WSGI", 1).locator("#state")
-        expect(cut).to_contain_text("cut off at", timeout=40 * SECOND)
+        expect(cut).to_contain_text("cut off at", timeout=40_000)
         deadline = time.monotonic() + 60
         while filled(window, "WSGI") not in (["WSGI, tab 2"], ["WSGI, tab 3"]):
             assert time.monotonic() < deadline
-            window.wait_for_timeout(0.2 * SECOND)
+            window.wait_for_timeout(200)
         assert len(filled(window, "ASGI")) == 3
         assert_frames_fit(window)
 
@@ -108,7 +107,7 @@ def test_old_window_leaves_the_worker_to_the_next(context):
     with make_tabs("TABS=1", port=port) as url:
         expect(old.get_by_role("alert")).to_contain_text("make tabs has ended")
         assert old.locator("iframe").count() == 0
-        old.wait_for_timeout(4 * SECOND)  # Chromium reconnects after three
+        old.wait_for_timeout(4_000)  # Chromium reconnects after three
         new.goto(url)
         expect(frame(new, "WSGI", 1).locator("#state")).to_have_text(COUNTING)
 

@@ -57,12 +57,13 @@ async def test_listen_for_disconnect_is_awaited(handler_class):
     assert calls == ["heard"]
 
 
-async def test_error_response_of_create_request_is_sent(handler_class):
+async def test_error_response_of_create_request_is_sent(handler_class, signals):
     class Handler(handler_class):
         def create_request(self, scope, body_file):
             return None, HttpResponse("no", status=418)
 
     assert await get(serve(Handler, page_view)) == (418, "no")
+    assert signals == ["started", "finished"]
 
 
 async def test_handle_may_be_called_by_a_call_of_ones_own(handler_class):

@@ -72,11 +72,9 @@ class Comparison:
         self.console.print(line, highlight=False)
         async with serving(*self.servers.values()):
             self.begin = time.monotonic()
-            tabs = [asyncio.create_task(tab) for tab in self.tabs()]
+            tabs = asyncio.gather(*self.tabs(), return_exceptions=True)
             with Live(console=self.console, screen=True, auto_refresh=False) as live:
-                while self.clock() < self.knobs.seconds and not all(
-                    t.done() for t in tabs
-                ):
+                while self.clock() < self.knobs.seconds and not tabs.done():
                     live.update(self.picture(), refresh=True)
                     await asyncio.sleep(0.2)
 
@@ -88,7 +86,7 @@ class Comparison:
 
     async def tab(self, url, place, records):
         await asyncio.sleep(place - 1)  # they open one second apart
-        await browse(url, place, records.append, self.clock)
+        await browse(url, records.append, self.clock)
 
     def clock(self):
         self.now = min(time.monotonic() - self.begin, self.knobs.seconds)

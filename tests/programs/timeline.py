@@ -1,7 +1,7 @@
 """Draw what tabs have seen, from their records alone: a timeline and a summary."""
 
 from bisect import bisect_right
-from itertools import chain, groupby
+from itertools import groupby
 from operator import attrgetter
 
 from rich.table import Table
@@ -118,8 +118,9 @@ def longest_wait(run, now):
 
 def most_at_once(run):
     """The largest number of tabs that counted at the same time."""
-    last, most = {}, 0
-    for record in sorted(chain(*run.tabs), key=attrgetter("at")):
-        last[record.tab] = record.kind
-        most = max(most, [*last.values()].count("number"))
+    doing, most = [None] * len(run.tabs), 0
+    kinds = [(r.at, tab, r.kind) for tab, seen in enumerate(run.tabs) for r in seen]
+    for _, tab, kind in sorted(kinds):
+        doing[tab] = kind
+        most = max(most, doing.count("number"))
     return most

@@ -58,14 +58,9 @@ def query():
         cursor.execute("SELECT 1")
 
 
-def open_request(handler, query_string=b""):
-    """Start a request; its body has still to be sent."""
-    return ApplicationCommunicator(handler, SCOPE | {"query_string": query_string})
-
-
-async def send_request(handler, query_string=b"", body=b""):
+async def send_request(handler, body=b""):
     """Start a request and send its body; the answer has still to be read."""
-    request = open_request(handler, query_string)
+    request = ApplicationCommunicator(handler, SCOPE)
     await request.send_input({"type": "http.request", "body": body})
     return request
 
@@ -76,9 +71,9 @@ async def outcome(request):
     request.future.result()
 
 
-async def get(handler, query_string=b"", body=b""):
+async def get(handler, body=b""):
     """Run a request to its end; return the status and the body."""
-    request = await send_request(handler, query_string, body)
+    request = await send_request(handler, body)
     await outcome(request)
     output = request.output_queue
     start, *parts = [output.get_nowait() for _ in range(output.qsize())]

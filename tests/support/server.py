@@ -69,9 +69,9 @@ def run(command, environment=None, timeout=60):
     return process.returncode, output, errors
 
 
-def make(*arguments, venv=VENV):
+def make(*arguments):
     """The command that runs make."""
-    return ["make", *arguments, f"VENV={venv}"]
+    return ["make", *arguments, f"VENV={VENV}"]
 
 
 def run_make(*arguments, environment=None):
@@ -84,7 +84,7 @@ def run_make(*arguments, environment=None):
 class Server:
     """A server started by `make TARGET`, for the length of a with block.
 
-    folder: of a copy with a .venv; variables: make's, and so the environment's.
+    folder: the project or a copy of it; variables: make's, and so the environment's.
     """
 
     def __init__(self, target, folder=ROOT, **variables):
@@ -114,10 +114,8 @@ class Server:
     def launch(self):
         """Start the server, and do not wait for it."""
         variables = [f"{name}={value}" for name, value in self.variables.items()]
-        venv = VENV if self.folder == ROOT else ".venv"
-        command = make(self.target, *variables, venv=venv)
         output = {"stdout": self._log, "stderr": subprocess.STDOUT}
-        self.process = start(command, cwd=self.folder, **output)
+        self.process = start(make(self.target, *variables), cwd=self.folder, **output)
 
     def check(self):
         """Raise RuntimeError, with the end of its log, if the server has ended."""
@@ -141,15 +139,7 @@ class Server:
         """What make and the server have printed so far."""
         return Path(self._log.name).read_text(errors="replace")
 
-    def requests(self):
-        """Requests (gunicorn's with `--log-level debug` alone), and worker timeouts."""
-        return re.findall(r"GET /\S*|WORKER TIMEOUT", self.log())
-
     def worker(self):
         """The process that serves: the last of make, shell, arbiter, worker."""
         processes = psutil.Process(self.process.pid).children(recursive=True)
         return next(p for p in reversed(processes) if not p.children())
-
-    def workers(self):
-        """All processes that serve, side by side."""
-        return self.worker().parent().children()

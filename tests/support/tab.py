@@ -3,7 +3,7 @@
 import asyncio
 import time
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import httpx
 from httpx_sse import aconnect_sse
@@ -14,8 +14,7 @@ RECONNECT = 3.0  # seconds; what Chromium waits before EventSource tries again
 COUNTDOWN = list(range(100, -1, -1))
 
 
-@dataclass(frozen=True)
-class Record:
+class Record(NamedTuple):
     """One thing that happened to a tab.
 
     at: seconds since the recording began; kind: "open" (asks for the page), "page" (has
@@ -24,16 +23,15 @@ class Record:
     """
 
     at: float
-    tab: int
     kind: str
     value: int | None = None
 
 
-async def browse(url, tab, record, clock=time.monotonic):
+async def browse(url, record, clock=time.monotonic):
     """Be a tab until Blastoff, and call record with each Record."""
 
     def note(kind, value=None):
-        record(Record(clock(), tab, kind, value))
+        record(Record(clock(), kind, value))
 
     async with httpx.AsyncClient(base_url=url, **LOCAL | {"timeout": None}) as client:
         note("open")
@@ -67,7 +65,7 @@ async def browse_until(done, url, tabs, seconds):
     async with asyncio.timeout(seconds), asyncio.TaskGroup() as group:
         tasks = []
         for place, tab in enumerate(records, start=1):
-            tasks.append(group.create_task(browse(url, place, tab.append)))
+            tasks.append(group.create_task(browse(url, tab.append)))
             while place < tabs and not numbers(tab):
                 await asyncio.sleep(0.05)
         while not done(*records):
@@ -82,22 +80,9 @@ def numbers(records):
     return [record.value for record in records if record.kind == "number"]
 
 
-def first(records, kind):
-    """The first record of a kind, or None."""
-    return next((record for record in records if record.kind == kind), None)
-
-
 async def stream_numbers(client):
     """Open the event stream and yield its numbers as they arrive."""
     async with aconnect_sse(client, "GET", "/sse/") as source:
         source.response.raise_for_status()
         async for event in source.aiter_sse():
             yield event.json()["i"]
-
-
-async def read_numbers(client, most=None):
-    """Return the numbers of a stream, all or as many as wanted; then leave."""
-    async with aclosing(stream_numbers(client)) as stream:
-        if most:
-            return [await anext(stream) for _ in range(most)]
-        return [number async for number in stream]
