@@ -2,8 +2,8 @@
 
     make bench [STREAMS=1000] [TICK=1]
 
-Every contestant serves the same from a fresh server. A stream is on time if an event has
-come within the last two ticks and a half second. What one of a few costs is a dash.
+Every contestant serves the same from a fresh server. A stream is on time if an event
+has come within the last two ticks and a half second. What one of a few costs is noise.
 """
 
 import argparse
