@@ -144,7 +144,7 @@ browsers open six to nine connections to a host</p></main>
     show("ended", "Blastoff!", "the stream is closed");
   });
   source.addEventListener("error", () => {
-    const news = last ? `cut off at ${last}` : "no events";
+    const news = last === undefined ? "no events" : `cut off at ${last}`;
     const again = source.readyState === EventSource.CONNECTING;
     show("waiting", "…", again ? `${news}, reconnecting` : news);
     first = last = undefined;
