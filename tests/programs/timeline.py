@@ -96,11 +96,10 @@ def summary(runs, now):
         "events delivered": lambda run: sum(len(numbers(tab)) for tab in run.tabs),
         "longest wait for a page": lambda run: longest_wait(run, now),
         "worker timeouts in the log": attrgetter("timeouts"),
-        "tabs that counted at once": lambda run: (
-            f"{most_at_once(run)} of {len(run.tabs)}"
-        ),
+        "tabs that counted at once": lambda r: f"{most_at_once(r)} of {len(r.tabs)}",
     }
-    table = Table(f"after {now:.0f} s", box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    table.add_column(f"after {now:.0f} s", no_wrap=True)
     for run in runs:
         table.add_column(run.name, justify="right")
     for name, value in rows.items():
