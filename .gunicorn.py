@@ -15,7 +15,7 @@ def when_ready(server):
     # When the terminal is closed: gunicorn would reload, and keep its port for ever.
     server.handle_hup = server.handle_int
     if not hasattr(socket, "TCP_DEFER_ACCEPT"):  # macOS
-        SyncWorker.accept = accept  # a worker_class would make `--threads 4` do nothing
+        SyncWorker.accept = accept  # as a worker_class it would disable --threads
         return
     for listener in server.LISTENERS:
         if listener.family != socket.AF_UNIX:

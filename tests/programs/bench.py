@@ -66,17 +66,17 @@ async def stream_costs(port, worker, number, tick):
     """Open the streams and watch them for some events; return what they cost."""
     idle, memory = cpu(worker), worker.memory_full_info().uss
     streams = await open_streams(port, number, PATIENCE)
-    opened, early, threads = cpu(worker), events(streams), worker.num_threads()
+    opened, before, threads = cpu(worker), events(streams), worker.num_threads()
     await asyncio.sleep(max(1, 5 * tick))
-    watched, late = cpu(worker), events(streams)
+    watched, after = cpu(worker), events(streams)
     soon = time.perf_counter() - 2 * tick - 0.5
     on_time = sum(not s.transport.is_closing() and s.times[-1] > soon for s in streams)
     # Fewer than were asked for are less work; what one of a few costs is noise.
     if len(streams) < max(number, 100):
         return on_time, threads, None, None, None
     kilobytes = (worker.memory_full_info().uss - memory) / 1000 / number
-    event = (watched - opened) / (late - early)
-    return on_time, threads, kilobytes, (opened - idle - early * event) / number, event
+    event = (watched - opened) / (after - before)
+    return on_time, threads, kilobytes, (opened - idle - before * event) / number, event
 
 
 def cpu(process):

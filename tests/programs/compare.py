@@ -17,7 +17,7 @@ from rich.live import Live
 from rich.terminal_theme import MONOKAI
 from rich.text import Text
 
-from tests.programs.session import BOTH, add_knobs, run_program, serving
+from tests.programs.session import COMMON, add_knobs, run_program, serving
 from tests.programs.timeline import Run, summary, timeline
 from tests.support.server import Server
 from tests.support.tab import browse
@@ -32,7 +32,7 @@ SVG_FORMAT = re.sub(r"@font-face {{.*?}}\s*", "", CONSOLE_SVG_FORMAT, flags=re.D
 def read_knobs(arguments=None):
     """Return what make's variables ask for, and what follows from them."""
     parser = argparse.ArgumentParser(prog="make compare")
-    add_knobs(parser, TABS=3, FAST="", GUNICORN_CMD_ARGS="", **BOTH)
+    add_knobs(parser, TABS=3, FAST="", GUNICORN_CMD_ARGS="", **COMMON)
     parser.add_argument("--svg", help="save the picture in this file")
     knobs = parser.parse_args(arguments)
     pace = FAST if knobs.fast == "1" else 1
@@ -45,7 +45,7 @@ def read_knobs(arguments=None):
 
 def servers(knobs):
     """What is compared: a run for each server, and the server, not started."""
-    both = {name: getattr(knobs, name.lower()) for name in BOTH}
+    both = {name: getattr(knobs, name.lower()) for name in COMMON}
     workers = "worker" if knobs.workers == 1 else "workers"
     # A worker boots no faster in FAST, unless the application is loaded before it.
     fast = f"--timeout {knobs.timeout:g} --preload" if knobs.fast == "1" else ""

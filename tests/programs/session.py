@@ -10,7 +10,7 @@ import httpx
 
 from tests.support.server import LOCAL
 
-BOTH = {"WORKERS": 1, "COUNT": 100, "TICK": 1.0, "DEBUG": ""}  # knobs of every server
+COMMON = {"WORKERS": 1, "COUNT": 100, "TICK": 1.0, "DEBUG": ""}  # knobs of every server
 
 
 def add_knobs(parser, **defaults):

@@ -16,7 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
-from tests.programs.session import BOTH, add_knobs, run_program, serving
+from tests.programs.session import COMMON, add_knobs, run_program, serving
 from tests.support.server import Server
 
 HTML = Path(__file__).with_suffix(".html")
@@ -89,7 +89,7 @@ def check_free(port):
 
 def halves(knobs):
     """What the window says of both servers, and the servers, not started."""
-    both = {name: getattr(knobs, name.lower()) for name in BOTH}
+    both = {name: getattr(knobs, name.lower()) for name in COMMON}
     options, workers = knobs.gunicorn_cmd_args, f"--workers {knobs.workers}"
     wsgi = Server("run-wsgi", PORT=knobs.port, **both, GUNICORN_CMD_ARGS=options)
     yield "WSGI", f"gunicorn {workers} {options}", wsgi
@@ -114,7 +114,7 @@ async def tabs(knobs):
 
 def main():
     parser = argparse.ArgumentParser(prog="make tabs")
-    add_knobs(parser, TABS=3, PORT=8000, GUNICORN_CMD_ARGS="", **BOTH)
+    add_knobs(parser, TABS=3, PORT=8000, GUNICORN_CMD_ARGS="", **COMMON)
     parser.add_argument("--gif", help="save a moving picture in this file")
     sys.exit(run_program(tabs(parser.parse_args())))
 

@@ -17,7 +17,7 @@ import psutil
 
 ROOT = Path(__file__).resolve().parents[2]
 VENV = os.path.relpath(sys.prefix, ROOT)  # make takes no path with a space in it
-# For httpx, wherever it is used: no proxy, no certificates, all is on this machine.
+# For httpx in the programs: no proxy, no certificates, all is on this machine.
 LOCAL = {"trust_env": False, "verify": False, "timeout": 20}
 
 
@@ -26,7 +26,8 @@ def free_port():
     while True:
         port = random.randrange(10_000, 30_000, 3)
         with suppress(OSError):
-            return socket.create_server(("127.0.0.1", port)).close() or port
+            socket.create_server(("127.0.0.1", port)).close()
+            return port
 
 
 def wait_for_port(port):
