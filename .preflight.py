@@ -14,7 +14,7 @@ def countdown():
     with suppress(ValueError):
         if int(count) >= 0 and 0 <= float(tick) < 1e6:
             return int(count), float(tick)
-    sys.exit(f"COUNT={count} TICK={tick}: must be numbers, try COUNT=20 TICK=0.5")
+    sys.exit(f"COUNT={count} TICK={tick}: must be numbers >= 0, try COUNT=20 TICK=0.5")
 
 
 def addresses(host, port):

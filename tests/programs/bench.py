@@ -116,7 +116,7 @@ async def bench(knobs, console):
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="make bench")
+    parser = argparse.ArgumentParser(prog="make bench", usage=argparse.SUPPRESS)
     add_knobs(parser, STREAMS=1000, TICK=1.0)
     knobs = parser.parse_args()
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -31,7 +31,7 @@ SVG_FORMAT = re.sub(r"@font-face {{.*?}}\s*", "", CONSOLE_SVG_FORMAT, flags=re.D
 
 def read_knobs(arguments=None):
     """Return what make's variables ask for, and what follows from them."""
-    parser = argparse.ArgumentParser(prog="make compare")
+    parser = argparse.ArgumentParser(prog="make compare", usage=argparse.SUPPRESS)
     add_knobs(parser, TABS=3, FAST="", GUNICORN_CMD_ARGS="", **COMMON)
     parser.add_argument("--svg", help="save the picture in this file")
     knobs = parser.parse_args(arguments)

@@ -21,7 +21,8 @@ from tests.support.server import Server
 
 HTML = Path(__file__).with_suffix(".html")
 LOOK = {"viewport": {"width": 960, "height": 540}, "color_scheme": "dark"}
-FRAMES, SHOWN = 36, 330  # one a second, until another tab counts; milliseconds for each
+FRAMES = 36  # one a second, until another tab counts
+SHOWN = [330] * (FRAMES - 1) + [3000]  # milliseconds; the last one is to be read
 TITLE = "text => document.querySelector('h1').textContent = text"
 
 
@@ -113,7 +114,7 @@ async def tabs(knobs):
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="make tabs")
+    parser = argparse.ArgumentParser(prog="make tabs", usage=argparse.SUPPRESS)
     add_knobs(parser, TABS=3, PORT=8000, GUNICORN_CMD_ARGS="", **COMMON)
     parser.add_argument("--gif", help="save a moving picture in this file")
     sys.exit(run_program(tabs(parser.parse_args())))
