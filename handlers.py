@@ -1,12 +1,15 @@
 """Django's ASGI handler for long streams: a stream holds no thread it does not need.
 
-Before each view, Django's own (5.2 to 6.1) runs a little database clean-up in a thread
-(ticket 32889). It keeps that thread, and the connections that the view opened in it,
-until the response has ended. This one differs in three points:
-- It starts no thread where Django's own receivers and closers have nothing to do.
-- It lets go of both before the first part is sent, if response.needs_thread is False.
-- An event stream that the server cancels, as uvicorn does at Ctrl-C, ends in order.
-The rest is as in Django 6.1, under 5.2, too.
+Before each view, Django's own handler (5.2 to 6.1) runs a little database clean-up in a
+thread (ticket 32889). It keeps that thread, and the connections that the view opened in
+it, until the response has ended. This handler differs in four points:
+- It starts no thread where only Django's own receivers and closers would run.
+- If response.needs_thread is False, it ends the thread before it sends the first part,
+  and asks for the connections in it to be closed.
+- It ends an event stream cleanly if that is cancelled, as it is by Ctrl-C in uvicorn.
+- Whatever happens (an error, a cancel, a client that leaves), it closes the response,
+  or sends request_finished if there is none. Then the thread and its connections end.
+In all else handle() does what it does in Django 6.1, with the installed Django's hooks.
 """
 
 import asyncio
@@ -23,13 +26,14 @@ from django.core.signals import request_finished, request_started
 from django.http.response import HttpResponseBase
 from django.urls import set_script_prefix
 
-OWN = db.reset_queries, db.close_old_connections, cache.close_caches, base.reset_urlconf
-OWN_IDS = {id(receiver) for receiver in OWN}  # as in the keys of Django's signals
-OWN_CLOSERS = HttpResponseBase.close, asgi.ASGIRequest.close
-# Where asgiref looks for the thread of sync code; nothing public tells.
+RECEIVERS = [db.reset_queries, db.close_old_connections, cache.close_caches]
+# Signals know a receiver by its id, or by its dispatch_uid, which may be unhashable.
+DJANGOS_IDS = [id(receiver) for receiver in [*RECEIVERS, base.reset_urlconf]]
+DJANGOS_CLOSERS = HttpResponseBase.close, asgi.ASGIRequest.close, cache.BaseCache.close
+# Where asgiref keeps the thread of a request's sync code; nothing public tells it.
 thread_context = SyncToAsync.thread_sensitive_context
-thread_of_context = SyncToAsync.context_to_thread_executor
-shares_thread = ContextVar("shares_thread", default=True)  # with outer code
+executors = SyncToAsync.context_to_thread_executor
+owns_thread = ContextVar("owns_thread", default=False)
 
 
 def get_asgi_application() -> "ASGIHandler":
@@ -42,12 +46,12 @@ class ASGIHandler(asgi.ASGIHandler):
     """Django's ASGIHandler with another handle(); the module says what differs."""
 
     async def __call__(self, scope: dict, receive: Callable, send: Callable) -> None:
-        """Serve one request; note whether its thread would be one of its own."""
-        token = shares_thread.set(thread_context.get(None) is not None)
+        """Serve one request, whose thread is its own unless outer code has one."""
+        token = owns_thread.set(thread_context.get(None) is None)
         try:
             await super().__call__(scope, receive, send)
         finally:
-            shares_thread.reset(token)  # a view may have called this for another one
+            owns_thread.reset(token)  # a view may have called this for another request
 
     async def handle(self, scope: dict, receive: Callable, send: Callable) -> None:
         """Read the body, run the view, send its response, and close that."""
@@ -55,81 +59,93 @@ class ASGIHandler(asgi.ASGIHandler):
             body_file = await self.read_body(receive)
         except RequestAborted:
             return
+        executor = getattr(AsyncToSync.executors, "current", None)
+        response = None
         with closing(body_file):
             set_script_prefix(asgi.get_script_prefix(scope))
-            await self._tell(request_started, scope=scope)
-            request, response = self.create_request(scope, body_file)
-            if request is None:  # it could not be read, as the response says
-                await self.send_response(response, send)
-            else:
-                response = await self._respond(request, receive, send)
+            try:
+                await self._tell(request_started, scope=scope)
+                request, response = self.create_request(scope, body_file)
+                if request is None:  # it could not be read, as the response says
+                    return await self.send_response(response, send)
+                async with asyncio.TaskGroup() as group:
+                    listener = group.create_task(self.listen_for_disconnect(receive))
+                    response = await self.run_get_response(request)
+                    await self._send(response, send, listener)
+                    listener.cancel()
+            except BaseExceptionGroup as raised:
+                _, errors = raised.split(RequestAborted)  # the client has left
+                if errors:  # a single one as itself; "from" would replace its cause
+                    error, *more = errors.exceptions
+                    raise errors if more else error
+            finally:
+                # A cancel may leave that of a sync middleware here, which has ended.
+                AsyncToSync.executors.current = executor
+                await self._finish(response)
+
+    async def _send(self, response, send, listener):
+        """Send a view's response; end it cleanly if it is a cancelled event stream."""
+        if not getattr(response, "needs_thread", True):
+            end_thread()
+        try:
+            await self.send_response(response, send)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            kind = response.get("Content-Type", "")
+            is_events = response.streaming and kind.startswith("text/event-stream")
+            # It may end after any event, while a download that is cut must look cut.
+            if not (is_events and task.cancelling()) or listener.done():
+                raise
+            task.uncancel()
+            with suppress(Exception):  # the client reads no more, or has this already
+                async with asyncio.timeout(1):
+                    await send({"type": "http.response.body"})
+
+    async def _finish(self, response):
+        """Close the response, which sends request_finished, and end the thread."""
+        try:
             if response is None:
                 await self._tell(request_finished)
-            elif closing_needs_thread(response):
+            elif must_run_in_thread(request_finished, response):
                 await sync_to_async(response.close)()
             else:
                 response.close()
-
-    async def _respond(self, request, receive, send):
-        """Run the view and send its response; None if the client has left before."""
-        response, is_stream = None, False
-        try:
-            async with asyncio.TaskGroup() as group:
-                listener = group.create_task(self.listen_for_disconnect(receive))
-                response = await self.run_get_response(request)
-                if not getattr(response, "needs_thread", True):
-                    end_thread()
-                kind = response.get("Content-Type", "")
-                is_stream = response.streaming and kind.startswith("text/event-stream")
-                await self.send_response(response, send)
-                is_stream = False
-                listener.cancel()
-        except BaseExceptionGroup as raised:
-            _, errors = raised.split(RequestAborted)  # the client has left
-            if errors:  # a single one as itself; "from" would replace its cause
-                raise errors.exceptions[0] if len(errors.exceptions) == 1 else errors
-        except asyncio.CancelledError:
-            # A cut download must look cut; an event stream may end after any event.
-            if not (is_stream and asyncio.current_task().cancelling()):
-                raise
-            with suppress(OSError):  # it has left, or (TimeoutError) reads no more
-                async with asyncio.timeout(1):
-                    await send({"type": "http.response.body"})
-            asyncio.current_task().uncancel()
-        return response
+        finally:
+            end_thread()
 
     async def _tell(self, signal, **named):
         """Send a signal, in a thread only if one is needed."""
-        if sending_needs_thread(signal):
+        if must_run_in_thread(signal):
             await signal.asend(sender=self.__class__, **named)
         else:
             signal.send(sender=self.__class__, **named)
 
 
-def sending_needs_thread(signal):
-    """Tell whether Django's receivers have something to do, or others listen."""
+def must_run_in_thread(signal, response=None):
+    """Return whether there is a thread to clean up, or code that is not Django's."""
     context = thread_context.get(None)
+    closers = [] if response is None else [response.close, *response._resource_closers]
+    if signal is request_finished:
+        closers += [used.close for used in cache.caches.all(initialized_only=True)]
     return (
-        context is None  # sync code runs in asgiref's one thread for all
-        or context in thread_of_context
+        context is None  # sync code runs in one thread for all requests
+        or context in executors
         or getattr(AsyncToSync.executors, "current", None)  # sync code waits for us
-        or cache.caches.all(initialized_only=True)
-        or any(key[0] not in OWN_IDS for key, *_ in signal.receivers)
+        or any(key[0] not in DJANGOS_IDS for key, *_ in signal.receivers)
+        or not all(map(is_djangos, closers))
     )
 
 
-def closing_needs_thread(response):
-    """Tell whether closing the response may call code that is not Django's own."""
-    closers = [response.close, *response._resource_closers]
-    return sending_needs_thread(request_finished) or any(
-        getattr(closer, "__func__", None) not in OWN_CLOSERS for closer in closers
-    )
+def is_djangos(closer):
+    """Return whether a closer is Django's own, and closes no uploaded file."""
+    is_own = getattr(closer, "__func__", None) in DJANGOS_CLOSERS
+    return is_own and not getattr(closer.__self__, "_files", None)
 
 
 def end_thread():
-    """End the thread of the request's sync code, unless outer code shares it."""
+    """End the request's thread, if it has one of its own, and what is open in it."""
     context = thread_context.get(None)
-    if context in thread_of_context and not shares_thread.get():
-        thread = thread_of_context.pop(context)
-        thread.submit(db.connections.close_all)
-        thread.shutdown(wait=False)
+    if owns_thread.get() and context in executors:
+        executor = executors.pop(context)
+        executor.submit(db.connections.close_all)
+        executor.shutdown(wait=False)

@@ -1,4 +1,4 @@
-"""A StreamingHttpResponse for async generators alone."""
+"""A StreamingHttpResponse for async iterables alone."""
 
 from collections.abc import AsyncIterable, AsyncIterator, Iterator
 
@@ -10,26 +10,30 @@ class AsyncStreamingHttpResponse(StreamingHttpResponse):
 
     Raises TypeError for a sync iterable, and over WSGI: in both cases Django's own
     (since 4.2) collects everything before it sends anything. Under handlers.ASGIHandler
-    the view's thread is let go before the first part: what sync code left there (a
-    tenant, a thread-local, an open transaction) is not there for what runs later.
+    the view's thread ends before the first part is sent. What sync code left there (a
+    tenant, a thread-local, an open transaction) is gone for what runs later.
     """
 
     needs_thread = False  # True, in a subclass or set on a response, keeps the thread
 
     def __init__(self, streaming_content: AsyncIterable, *args, **kwargs) -> None:
-        content = streaming_content
-        if not hasattr(content, "__aiter__") or hasattr(content, "__iter__"):
-            raise TypeError(f"not an async generator: {type(content).__name__}")
-        super().__init__(content, *args, **kwargs)
+        kind = type(streaming_content)
+        if not hasattr(kind, "__aiter__") or hasattr(kind, "__iter__"):
+            raise TypeError(f"needs an async iterable, not a sync one: {kind.__name__}")
+        super().__init__(streaming_content, *args, **kwargs)
+        self._given = self._iterator  # middleware may wrap or replace it
 
     def __iter__(self) -> Iterator[bytes]:
         raise TypeError(f"{type(self).__name__} needs ASGI: serve it with uvicorn")
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
+        self.charset = self.charset  # or each part would parse Content-Type for it
+        # Middleware may have replaced the content by a sync iterable.
         content = self._iterator if self.is_async else super().__aiter__()
         try:
             async for part in content:
                 yield self.make_bytes(part)
         finally:
-            if hasattr(content, "aclose"):
-                await content.aclose()
+            for iterator in content, self._given:
+                if hasattr(iterator, "aclose"):
+                    await iterator.aclose()

@@ -1,11 +1,8 @@
-"""What all tests share: a plain environment, a counting database, slow files first."""
+"""What all tests share: a plain environment, and slow files first."""
 
 import os
 import re
 import signal
-import sqlite3
-import tempfile
-from pathlib import Path
 
 import pytest
 
@@ -16,38 +13,6 @@ for name in list(os.environ):
         del os.environ[name]
 # What a script starts with & ignores Ctrl-C, and so would the servers of the tests.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-class CountedConnection(sqlite3.Connection):
-    """An SQLite connection that counts how many are open."""
-
-    opened = closed = 0
-
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        CountedConnection.opened += 1
-
-    def close(self):
-        super().close()
-        CountedConnection.closed += 1
-
-
-@pytest.fixture(scope="session", autouse=True)
-def counted_connections():
-    """Give the app, which has none, a database, before Django looks for one."""
-    from django.conf import settings
-
-    import app  # noqa: F401, configures Django
-
-    with tempfile.TemporaryDirectory() as folder:
-        settings.DATABASES = {
-            "default": {
-                "ENGINE": "django.db.backends.sqlite3",
-                "NAME": Path(folder, "db.sqlite3"),
-                "OPTIONS": {"factory": CountedConnection},
-            }
-        }
-        yield CountedConnection
 
 
 @pytest.fixture

@@ -1,44 +1,66 @@
 """What the tests of the modules share: handlers, signals, a database that counts."""
 
+import os
+import sqlite3
+from contextlib import ExitStack
+
 import pytest
+from django.conf import settings
+from django.core.handlers import asgi
+from django.core.signals import request_finished, request_started
+
+import app  # noqa: F401, configures Django
+import handlers
 
 
-@pytest.fixture
-def database(counted_connections):
+class CountedConnection(sqlite3.Connection):
+    """An SQLite connection that counts how many are opened and closed."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        CountedConnection.opened += 1
+
+    def close(self):
+        super().close()
+        CountedConnection.closed += 1
+
+
+# Before Django looks for a database. One in memory would never be closed.
+settings.DATABASES["default"] = {
+    "ENGINE": "django.db.backends.sqlite3",
+    "NAME": os.devnull,
+    "OPTIONS": {"factory": CountedConnection},
+}
+
+
+@pytest.fixture(autouse=True)
+def database():
     """The connections that this test opens and closes."""
-    counted_connections.opened = counted_connections.closed = 0
-    return counted_connections
+    CountedConnection.opened = CountedConnection.closed = 0
+    return CountedConnection
 
 
-@pytest.fixture(params=["django", "ours"])
+@pytest.fixture(params=[asgi.ASGIHandler, handlers.ASGIHandler], ids=["django", "ours"])
 def handler_class(request):
     """Django's handler and ours: what both must do is tested on both."""
-    from django.core.handlers.asgi import ASGIHandler
-
-    import handlers
-
-    return {"django": ASGIHandler, "ours": handlers.ASGIHandler}[request.param]
+    return request.param
 
 
 @pytest.fixture
 def connect():
     """Connect a receiver to a signal, until the test ends."""
-    connected = []
+    with ExitStack() as stack:
 
-    def connect(signal, receiver):
-        signal.connect(receiver, weak=False)
-        connected.append((signal, receiver))
+        def connect(signal, receiver, **options):
+            signal.connect(receiver, weak=False, **options)
+            stack.callback(signal.disconnect, receiver, **options)
 
-    yield connect
-    for signal, receiver in connected:
-        signal.disconnect(receiver)
+        yield connect
 
 
 @pytest.fixture
 def signals(connect):
     """The request signals that were sent, as a list that grows."""
-    from django.core.signals import request_finished, request_started
-
     sent = []
     connect(request_started, lambda **kwargs: sent.append("started"))
     connect(request_finished, lambda **kwargs: sent.append("finished"))

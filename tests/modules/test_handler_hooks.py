@@ -1,11 +1,9 @@
 """Django's hooks, overridden in a subclass, do the same under both handlers."""
 
 import pytest
-from django.core.handlers import asgi
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.urls import get_script_prefix
 
-from handlers import get_asgi_application
 from responses import AsyncStreamingHttpResponse
 from tests.support.in_process import (
     get,
@@ -66,14 +64,6 @@ async def test_error_response_of_create_request_is_sent(handler_class, signals):
     assert signals == ["started", "finished"]
 
 
-async def test_handle_may_be_called_by_a_call_of_ones_own(handler_class):
-    class Handler(handler_class):
-        async def __call__(self, scope, receive, send):
-            await self.handle(scope, receive, send)
-
-    assert await get(serve(Handler, stream_view)) == (200, "123")
-
-
 async def test_script_prefix(handler_class):
     async def view(request):
         return HttpResponse(get_script_prefix())
@@ -83,9 +73,3 @@ async def test_script_prefix(handler_class):
         await serve(handler_class, view)(scope, receive, send)
 
     assert await get(mounted) == (200, "/mounted/")
-
-
-def test_request_class_of_the_handler_class(monkeypatch):
-    """As libraries set it; get_asgi_application() leaves it alone."""
-    monkeypatch.setattr(asgi.ASGIHandler, "request_class", HttpRequest)
-    assert get_asgi_application().request_class is HttpRequest

@@ -5,7 +5,7 @@ import threading
 from unittest.mock import patch
 
 import pytest
-from asgiref.sync import ThreadSensitiveContext, async_to_sync, sync_to_async
+from asgiref.sync import async_to_sync, sync_to_async
 from django.core.cache import cache
 from django.core.cache.backends.locmem import LocMemCache
 from django.core.handlers import asgi
@@ -18,12 +18,15 @@ from responses import AsyncStreamingHttpResponse
 from tests.support.in_process import (
     ROOM,
     SCOPE,
+    failing,
     get,
     leave,
     numbers,
     open_stream,
+    outcome,
     page_view,
     query,
+    send_request,
     serve,
     streaming,
     until,
@@ -91,28 +94,10 @@ class NeedsThread(AsyncStreamingHttpResponse):
 
 
 @pytest.mark.parametrize(
-    ("handler_class", "number"), [(asgi.ASGIHandler, 50), (ASGIHandler, 0)]
-)
-async def test_fifty_open_streams_hold(handler_class, number, database):
-    """Threads and connections; if Django holds none, handlers.py is not needed."""
-
-    async def view(request):
-        await sync_to_async(query)()
-        return AsyncStreamingHttpResponse(waiting())
-
-    before = set(threading.enumerate())
-    handler = serve(handler_class, view)
-    streams = [await open_stream(handler) for _ in range(50)]
-    await until(lambda: len(set(threading.enumerate()) - before) == number)
-    assert database.opened == 50
-    assert database.opened - database.closed == number
-    await asyncio.gather(*map(leave, streams))
-
-
-@pytest.mark.parametrize(
     ("handler_class", "starts"), [(asgi.ASGIHandler, True), (ASGIHandler, False)]
 )
 async def test_threads_started_for_djangos_own_code(handler_class, starts):
+    cache.get("key")  # as code does that looks a cache up while the project loads
     spy = {"autospec": True, "side_effect": threading.Thread.start}
     with patch.object(threading.Thread, "start", **spy) as start:
         await get(serve(handler_class, page_view))
@@ -120,36 +105,17 @@ async def test_threads_started_for_djangos_own_code(handler_class, starts):
     assert start.called == starts
 
 
-def sync_view(request):
-    in_thread.tenant = "red"
-    return AsyncStreamingHttpResponse(tenants())
-
-
-@pytest.mark.parametrize(
-    ("view", "middleware"),
-    [(sync_view, []), (streaming(tenants, AsyncStreamingHttpResponse), MIDDLEWARE)],
-)
-async def test_thread_ends_before_the_first_event(view, middleware):
-    assert await get(serve(ASGIHandler, view, middleware)) == (200, "none none ")
+async def test_thread_ends_before_the_first_event():
+    handler = serve(
+        ASGIHandler, streaming(tenants, AsyncStreamingHttpResponse), MIDDLEWARE
+    )
+    assert await get(handler) == (200, "none none ")
 
 
 @pytest.mark.parametrize("response_class", [StreamingHttpResponse, NeedsThread])
 async def test_thread_is_kept(handler_class, response_class):
     handler = serve(handler_class, streaming(tenants, response_class), MIDDLEWARE)
     assert await get(handler) == (200, "blue blue ")
-
-
-async def test_thread_of_an_outer_context_is_left_alone(handler_class):
-    found = []
-    view = streaming(numbers, AsyncStreamingHttpResponse)
-
-    async def application(*arguments):
-        async with ThreadSensitiveContext():
-            await serve(handler_class, view, MIDDLEWARE)(*arguments)
-            found.append(await tenant())
-
-    assert await get(application) == (200, "123")
-    assert found == ["blue"]
 
 
 async def test_thread_of_an_outer_request_is_left_alone(handler_class):
@@ -180,18 +146,27 @@ async def test_sync_views_run_in_parallel(handler_class):
     assert answers == [(200, "met")] * 2
 
 
-async def queries():
+async def cancelled_view(request):
     await sync_to_async(query)()
-    yield "123"
+    asyncio.current_task().cancel()
+    await asyncio.sleep(0)
 
 
 @pytest.mark.parametrize(
-    "view",
-    [page_view, streaming(queries), streaming(queries, AsyncStreamingHttpResponse)],
-    ids=["page", "stream", "ours"],
+    ("view", "error", "cause"),
+    [
+        (cancelled_view, asyncio.CancelledError, type(None)),
+        (streaming(failing), ValueError, KeyError),
+    ],
 )
-async def test_connections_are_closed(handler_class, database, view):
-    assert await get(serve(handler_class, view, MIDDLEWARE)) == (200, "123")
+async def test_error_arrives_as_itself_and_nothing_is_left_open(
+    database, signals, view, error, cause
+):
+    request = await send_request(serve(ASGIHandler, view))
+    with pytest.raises(error) as raised:
+        await outcome(request)
+    assert isinstance(raised.value.__cause__, cause)
+    assert signals == ["started", "finished"]
     await until(lambda: 0 < database.opened == database.closed)
 
 
@@ -202,18 +177,31 @@ def test_connection_is_closed_under_async_to_sync(handler_class, database):
     assert database.opened == database.closed == 1
 
 
-class Closing:
-    """An async iterable that Django's responses close."""
+@pytest.mark.parametrize("signal", [request_started, request_finished])
+async def test_nothing_is_left_open_if_a_receiver_fails(
+    connect, database, signals, signal
+):
+    def failing(**kwargs):
+        query()
+        raise ValueError("in the receiver")
 
-    def __aiter__(self):
-        return waiting()
+    connect(signal, failing)
+    request = await send_request(serve(ASGIHandler, page_view, MIDDLEWARE))
+    with pytest.raises(ValueError, match="in the receiver"):
+        await outcome(request)
+    assert signals == ["started", "finished"]
+    await until(lambda: 0 < database.opened == database.closed)
 
-    close = note_thread
 
+async def test_connection_is_closed_without_a_context(handler_class, database):
+    """A __call__ of one's own may enter none: sync code then has one thread for all."""
 
-async def closing_request_view(request):
-    request.close = note_thread
-    return StreamingHttpResponse(waiting())
+    class Handler(handler_class):
+        async def __call__(self, scope, receive, send):
+            await self.handle(scope, receive, send)
+
+    assert await get(serve(Handler, page_view, MIDDLEWARE)) == (200, "123")
+    assert database.opened == database.closed == 1
 
 
 async def closing_response_view(request):
@@ -222,9 +210,16 @@ async def closing_response_view(request):
     return response
 
 
-@pytest.mark.parametrize(
-    "view", [streaming(Closing), closing_request_view, closing_response_view]
-)
+class Upload:
+    close = note_thread
+
+
+async def upload_view(request):
+    request.FILES["file"] = Upload()
+    return StreamingHttpResponse(waiting())
+
+
+@pytest.mark.parametrize("view", [closing_response_view, upload_view])
 async def test_other_closers_run_in_a_thread(handler_class, view):
     await leave(await open_stream(serve(handler_class, view)))
     check_thread()
@@ -248,6 +243,6 @@ async def test_cache_is_closed_in_a_thread():
 
 @pytest.mark.parametrize("signal", [request_started, request_finished])
 async def test_other_receivers_run_in_a_thread(handler_class, connect, signal):
-    connect(signal, note_thread)
+    connect(signal, note_thread, dispatch_uid=["unhashable"])
     assert await get(serve(handler_class, page_view)) == (200, "123")
     check_thread()

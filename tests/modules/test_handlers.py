@@ -1,17 +1,18 @@
-"""handlers.ASGIHandler beside Django's: the same in all but the threads."""
+"""handlers.ASGIHandler beside Django's: the same in all but what its module says."""
 
 import asyncio
 from contextvars import ContextVar
 
 import pytest
 from asgiref.testing import ApplicationCommunicator
-from django.core.signals import request_finished, request_started
 from django.db import connections
-from django.http import StreamingHttpResponse
+from django.http import HttpResponse, StreamingHttpResponse
+from django.utils.decorators import async_only_middleware
 
 from handlers import ASGIHandler
 from responses import AsyncStreamingHttpResponse
 from tests.support.in_process import (
+    ROOM,
     SCOPE,
     get,
     leave,
@@ -27,6 +28,8 @@ from tests.support.in_process import (
     waiting_view,
 )
 
+EVENTS = "text/event-stream; charset=utf-8"
+END = {"type": "http.response.body"}
 language = ContextVar("language")
 
 
@@ -43,15 +46,19 @@ async def test_signals_are_sent_once(handler_class, signals, view, status):
     assert signals == ["started", "finished"]
 
 
-LEFT = [(send_request, waiting_view), (open_stream, streaming(waiting))]
+LEFT = [
+    (send_request, waiting_view),
+    (open_stream, streaming(waiting, content_type=EVENTS)),
+]
 
 
 @pytest.mark.parametrize(("start", "view"), LEFT, ids=["view", "stream"])
-async def test_signals_when_the_client_leaves(handler_class, signals, start, view):
+async def test_client_that_leaves_is_sent_no_more(handler_class, signals, start, view):
     request = await start(serve(handler_class, view))
     await until(lambda: signals == ["started"])
     await leave(request)
     assert signals == ["started", "finished"]
+    assert request.output_queue.empty()
 
 
 async def test_no_signal_when_the_client_leaves_within_its_body(handler_class, signals):
@@ -66,79 +73,70 @@ async def test_djangos_receivers_are_called(handler_class, monkeypatch):
     assert len(calls) == 3  # two of request_started, one of request_finished
 
 
-async def test_view_is_cancelled_when_the_client_leaves(handler_class):
-    begun, cancelled = asyncio.Event(), asyncio.Event()
+def served(handler, sent):
+    """The handler on a server that awaits sent(message) when it has sent a message."""
 
-    async def view(request):
-        begun.set()
-        try:
-            await asyncio.Event().wait()
-        finally:
-            cancelled.set()
+    async def application(scope, receive, send):
+        async def send_and_wait(message):
+            await send(message)
+            await sent(message)
 
-    request = await send_request(serve(handler_class, view))
-    await begun.wait()
-    await leave(request)
-    assert cancelled.is_set()
-    assert request.output_queue.empty()
+        await handler(scope, receive, send_and_wait)
+
+    return application
 
 
-async def test_generator_is_closed_when_the_client_leaves(handler_class):
-    """Between two parts, too: here the server takes its time to write the first."""
-    closed = []
+@async_only_middleware
+def wrapping_middleware(get_response):
+    async def wrapper(content):
+        async for part in content:
+            yield part
+
+    async def middleware(request):
+        response = await get_response(request)
+        response.streaming_content = wrapper(response.streaming_content)
+        return response
+
+    return middleware
+
+
+@pytest.mark.parametrize("middleware", [[], [f"{__name__}.wrapping_middleware"]])
+async def test_generator_is_closed_between_two_parts(
+    handler_class, signals, middleware
+):
+    """The client leaves while the server takes its time to write the first."""
 
     async def ticks():
         try:
             yield "tick"
         finally:
-            closed.append(True)
+            signals.append("closed")
+
+    async def slowly(message):
+        if message.get("more_body"):
+            await asyncio.Event().wait()
 
     generator = ticks()  # kept, or Python closes what nobody refers to
-
-    async def application(scope, receive, send):
-        async def send_slowly(message):
-            await send(message)
-            if message.get("more_body"):
-                await asyncio.Event().wait()
-
-        view = streaming(lambda: generator, AsyncStreamingHttpResponse)
-        await serve(handler_class, view)(scope, receive, send_slowly)
-
-    stream = await open_stream(application)
-    assert closed == []
+    view = streaming(lambda: generator, AsyncStreamingHttpResponse)
+    stream = await open_stream(served(serve(handler_class, view, middleware), slowly))
+    assert signals == ["started"]
     await leave(stream)
-    assert closed == [True]
+    assert signals == ["started", "closed", "finished"]
 
 
-def sync_middleware(get_response):
-    return lambda request: get_response(request)
-
-
-async def test_generator_has_the_context_and_request_of_its_view(handler_class):
+async def test_generator_has_the_request_context_and_task_of_its_view(handler_class):
     async def view(request):
         language.set("fr")
+        task = asyncio.current_task()
 
         async def generator():
-            yield f"{language.get()} {request.body.decode()}"
+            same = asyncio.current_task() is task
+            yield f"{language.get()} {request.body.decode()} {same}"
 
         return StreamingHttpResponse(generator())
 
-    handler = serve(handler_class, view, [f"{__name__}.sync_middleware"])
-    assert await get(handler, body=b"body") == (200, "fr body")
-
-
-async def test_generator_leaves_the_task_group_that_its_view_entered(handler_class):
-    async def view(request):
-        group = await asyncio.TaskGroup().__aenter__()
-
-        async def leaving():
-            yield "1"
-            await group.__aexit__(None, None, None)
-            yield "2"
-
-        return StreamingHttpResponse(leaving())
-
-    assert await get(serve(handler_class, view)) == (200, "12")
+    handler = serve(handler_class, view)
+    assert await get(handler, body=b"body") == (200, "fr body True")
 
 
 async def test_receive_is_called_once_after_the_body(handler_class):
@@ -156,29 +154,6 @@ async def test_receive_is_called_once_after_the_body(handler_class):
     assert len(calls) == 2
 
 
-async def test_error_in_a_generator_arrives_as_itself(handler_class):
-    async def failing():
-        yield "1"
-        raise ValueError("on purpose") from KeyError("inner")
-
-    view = streaming(failing, AsyncStreamingHttpResponse)
-    request = await send_request(serve(handler_class, view))
-    with pytest.raises(ValueError, match="on purpose") as raised:
-        await outcome(request)
-    assert isinstance(raised.value.__cause__, KeyError)
-
-
-@pytest.mark.parametrize("signal", [request_started, request_finished])
-async def test_error_in_a_receiver_arrives_as_itself(handler_class, connect, signal):
-    def failing(**kwargs):
-        raise ValueError("in the receiver")
-
-    connect(signal, failing)
-    request = await send_request(serve(handler_class, page_view))
-    with pytest.raises(ValueError, match="in the receiver"):
-        await outcome(request)
-
-
 async def test_message_after_the_body_is_an_error(handler_class):
     request = await send_request(serve(handler_class, waiting_view))
     await request.send_input({"type": "http.request"})
@@ -186,32 +161,49 @@ async def test_message_after_the_body_is_an_error(handler_class):
         await outcome(request)
 
 
-async def test_view_that_the_server_cancels_is_cut(handler_class):
-    request = await send_request(serve(handler_class, waiting_view))
-    await until(request.input_queue.empty)
-    request.future.cancel()
+async def event_page(request):
+    return HttpResponse("123", content_type=EVENTS)
+
+
+async def waiting_for_a_cancelled_task():
+    yield "tick"
+    task = asyncio.create_task(asyncio.sleep(ROOM))
+    task.cancel()
+    await task
+
+
+@pytest.mark.parametrize(
+    ("view", "is_cancelled"),
+    [
+        (event_page, True),
+        (streaming(waiting), True),
+        (streaming(waiting_for_a_cancelled_task, content_type=EVENTS), False),
+    ],
+    ids=["page", "download", "generator's own cancel"],
+)
+async def test_cancelled_response_is_cut(view, is_cancelled):
+    """What is cut must look cut, but for an event stream that the server cancels."""
+
+    async def slowly(message):
+        if message.get("body") == b"123":
+            await asyncio.Event().wait()
+
+    request = await send_request(served(serve(ASGIHandler, view), slowly))
+    await until(lambda: request.output_queue.qsize() == 2)
+    if is_cancelled:
+        request.future.cancel()
     with pytest.raises(asyncio.CancelledError):
         await outcome(request)
+    assert request.output_queue.qsize() == 2
 
 
-async def test_download_that_the_server_cancels_is_cut(handler_class):
-    stream = await open_stream(serve(handler_class, streaming(waiting)))
-    stream.future.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await outcome(stream)
-    assert stream.output_queue.empty()
-
-
-event_view = streaming(waiting, content_type="text/event-stream; charset=utf-8")
-END = {"type": "http.response.body"}
-
-
-async def test_event_stream_ends_in_order_when_the_server_cancels(signals):
+async def test_cancelled_event_stream_ends_cleanly(signals):
     """And its cancel no longer counts: a later task group would think it its own."""
     counts = []
 
     async def application(*arguments):
-        await serve(ASGIHandler, event_view)(*arguments)
+        view = streaming(waiting, content_type=EVENTS)
+        await serve(ASGIHandler, view)(*arguments)
         counts.append(asyncio.current_task().cancelling())
 
     stream = await open_stream(application)
@@ -222,18 +214,22 @@ async def test_event_stream_ends_in_order_when_the_server_cancels(signals):
     assert counts == [0]
 
 
-async def broken_connection():
-    raise OSError("the client has left")
+@pytest.mark.parametrize(
+    ("generator", "ends"),
+    [(waiting, [OSError]), (waiting, [None]), (numbers, [None, RuntimeError])],
+    ids=["has left", "reads no more", "has the last message"],
+)
+async def test_event_stream_ends_though_its_client(generator, ends):
+    """How the server takes the last message, once or twice: it fails, or it waits."""
+    ends = iter(ends)
 
+    async def sent(message):
+        if message == END:
+            if error := next(ends):
+                raise error
+            await asyncio.Event().wait()
 
-@pytest.mark.parametrize("end", [broken_connection, asyncio.Event().wait])
-async def test_event_stream_ends_though_its_client_has_left_or_does_not_read(end):
-    async def application(scope, receive, send):
-        async def send_but_the_end(message):
-            await (end() if message == END else send(message))
-
-        await serve(ASGIHandler, event_view)(scope, receive, send_but_the_end)
-
-    stream = await open_stream(application)
+    view = streaming(generator, content_type=EVENTS)
+    stream = await open_stream(served(serve(ASGIHandler, view), sent))
     stream.future.cancel()
     await outcome(stream)

@@ -2,6 +2,7 @@
 
 import asyncio
 
+from asgiref.sync import sync_to_async
 from asgiref.testing import ApplicationCommunicator
 from django.core.handlers.asgi import ASGIRequest
 from django.db import connection
@@ -42,6 +43,12 @@ async def numbers():
 async def waiting():
     yield "tick"
     await asyncio.Event().wait()
+
+
+async def failing():
+    await sync_to_async(query)()
+    yield "tick"
+    raise ValueError("on purpose") from KeyError("inner")
 
 
 async def page_view(request):
