@@ -62,6 +62,6 @@ def connect():
 def signals(connect):
     """The request signals that were sent, as a list that grows."""
     sent = []
-    connect(request_started, lambda **kwargs: sent.append("started"))
+    connect(request_started, lambda scope, **kwargs: sent.append("started"))
     connect(request_finished, lambda **kwargs: sent.append("finished"))
     return sent
