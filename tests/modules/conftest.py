@@ -62,6 +62,10 @@ def connect():
 def signals(connect):
     """The request signals that were sent, as a list that grows."""
     sent = []
-    connect(request_started, lambda scope, **kwargs: sent.append("started"))
+
+    def started(sender, scope, **kwargs):
+        sent.append(sender and "started")
+
+    connect(request_started, started)
     connect(request_finished, lambda **kwargs: sent.append("finished"))
     return sent

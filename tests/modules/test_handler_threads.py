@@ -118,9 +118,10 @@ async def test_thread_is_kept(handler_class, response_class):
     assert await get(handler) == (200, "blue blue ")
 
 
-async def test_thread_of_an_outer_request_is_left_alone(handler_class):
+async def test_thread_of_an_outer_request_is_left_alone(handler_class, database):
     async def view(request):
         await call(serve(handler_class, streaming(numbers, AsyncStreamingHttpResponse)))
+        assert database.closed == 1  # by Django's receivers, in that thread
         return StreamingHttpResponse(tenants())
 
     assert await get(serve(handler_class, view, MIDDLEWARE)) == (200, "blue blue ")
