@@ -52,18 +52,21 @@ def check_thread():
     assert thread != threading.current_thread()
 
 
-def leave_tenant(get_response):
-    """A sync middleware that leaves something in its thread and on its connection."""
+def leave_tenant():
+    """Leave something in the thread, and a connection open."""
+    in_thread.tenant = "blue"
+    query()
 
+
+def leaving_middleware(get_response):
     def middleware(request):
-        query()
-        in_thread.tenant = "blue"
+        leave_tenant()
         return get_response(request)
 
     return middleware
 
 
-MIDDLEWARE = [f"{__name__}.leave_tenant"]
+MIDDLEWARE = [f"{__name__}.leaving_middleware"]
 
 
 async def tenant():
@@ -93,14 +96,17 @@ class NeedsThread(AsyncStreamingHttpResponse):
     needs_thread = True
 
 
+async def cached_view(request):
+    return HttpResponse(cache.get("key", "123"))
+
+
 @pytest.mark.parametrize(
     ("handler_class", "starts"), [(asgi.ASGIHandler, True), (ASGIHandler, False)]
 )
 async def test_threads_started_for_djangos_own_code(handler_class, starts):
-    cache.get("key")  # as code does that looks a cache up while the project loads
     spy = {"autospec": True, "side_effect": threading.Thread.start}
     with patch.object(threading.Thread, "start", **spy) as start:
-        await get(serve(handler_class, page_view))
+        await get(serve(handler_class, cached_view))
         await leave(await open_stream(serve(handler_class, streaming(waiting))))
     assert start.called == starts
 
@@ -120,11 +126,12 @@ async def test_thread_is_kept(handler_class, response_class):
 
 async def test_thread_of_an_outer_request_is_left_alone(handler_class, database):
     async def view(request):
+        await sync_to_async(leave_tenant)()
         await call(serve(handler_class, streaming(numbers, AsyncStreamingHttpResponse)))
         assert database.closed == 1  # by Django's receivers, in that thread
         return StreamingHttpResponse(tenants())
 
-    assert await get(serve(handler_class, view, MIDDLEWARE)) == (200, "blue blue ")
+    assert await get(serve(handler_class, view)) == (200, "blue blue ")
 
 
 async def test_thread_ends_though_the_view_has_served_another_request():
@@ -233,12 +240,8 @@ class ClosingCache(LocMemCache):
 
 async def test_cache_is_closed_in_a_thread():
     """Under Django 5.2 it is not always closed."""
-
-    async def view(request):
-        return HttpResponse(cache.get("key", "123"))
-
     with override_settings(CACHES={"default": {"BACKEND": f"{__name__}.ClosingCache"}}):
-        assert await get(serve(ASGIHandler, view)) == (200, "123")
+        assert await get(serve(ASGIHandler, cached_view)) == (200, "123")
     check_thread()
 
 
