@@ -17,9 +17,9 @@ class AsyncStreamingHttpResponse(StreamingHttpResponse):
     needs_thread = False  # True, in a subclass or set on a response, keeps the thread
 
     def __init__(self, streaming_content: AsyncIterable, *args, **kwargs) -> None:
-        kind = type(streaming_content)
-        if not hasattr(kind, "__aiter__") or hasattr(kind, "__iter__"):
-            raise TypeError(f"needs an async iterable, not a sync one: {kind.__name__}")
+        if hasattr(streaming_content, "__iter__"):
+            kind = type(streaming_content).__name__
+            raise TypeError(f"needs an async iterable, not a sync one: {kind}")
         super().__init__(streaming_content, *args, **kwargs)
         self._given = self._iterator  # middleware may wrap or replace it
 

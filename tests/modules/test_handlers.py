@@ -7,7 +7,6 @@ import pytest
 from asgiref.testing import ApplicationCommunicator
 from django.db import connections
 from django.http import HttpResponse, StreamingHttpResponse
-from django.utils.decorators import async_only_middleware
 
 from handlers import ASGIHandler
 from responses import AsyncStreamingHttpResponse
@@ -86,14 +85,13 @@ def served(handler, sent):
     return application
 
 
-@async_only_middleware
 def wrapping_middleware(get_response):
     async def wrapper(content):
         async for part in content:
             yield part
 
-    async def middleware(request):
-        response = await get_response(request)
+    def middleware(request):
+        response = get_response(request)
         response.streaming_content = wrapper(response.streaming_content)
         return response
 
@@ -197,39 +195,38 @@ async def test_cancelled_response_is_cut(view, is_cancelled):
     assert request.output_queue.qsize() == 2
 
 
-async def test_cancelled_event_stream_ends_cleanly(signals):
+@pytest.mark.parametrize(
+    ("generator", "ends"),
+    [
+        (waiting, [""]),
+        (waiting, [OSError]),
+        (waiting, ["wait"]),
+        (numbers, ["wait", RuntimeError]),
+    ],
+    ids=["reads on", "has left", "reads no more", "has the last message"],
+)
+async def test_cancelled_event_stream_ends_cleanly_if_its_client(
+    signals, generator, ends
+):
     """And its cancel no longer counts: a later task group would think it its own."""
-    counts = []
+    ends, counts = iter(ends), []
+
+    async def sent(message):
+        if message == END and (end := next(ends)):
+            await asyncio.Event().wait() if end == "wait" else fail(end)
 
     async def application(*arguments):
-        view = streaming(waiting, content_type=EVENTS)
-        await serve(ASGIHandler, view)(*arguments)
+        view = streaming(generator, content_type=EVENTS)
+        await served(serve(ASGIHandler, view), sent)(*arguments)
         counts.append(asyncio.current_task().cancelling())
 
     stream = await open_stream(application)
     stream.future.cancel()
     await outcome(stream)
-    assert stream.output_queue.get_nowait() == END
+    assert [*ends] == []
     assert signals == ["started", "finished"]
     assert counts == [0]
 
 
-@pytest.mark.parametrize(
-    ("generator", "ends"),
-    [(waiting, [OSError]), (waiting, [None]), (numbers, [None, RuntimeError])],
-    ids=["has left", "reads no more", "has the last message"],
-)
-async def test_event_stream_ends_though_its_client(generator, ends):
-    """How the server takes the last message, once or twice: it fails, or it waits."""
-    ends = iter(ends)
-
-    async def sent(message):
-        if message == END:
-            if error := next(ends):
-                raise error
-            await asyncio.Event().wait()
-
-    view = streaming(generator, content_type=EVENTS)
-    stream = await open_stream(served(serve(ASGIHandler, view), sent))
-    stream.future.cancel()
-    await outcome(stream)
+def fail(error):
+    raise error
