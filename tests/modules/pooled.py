@@ -2,8 +2,7 @@
 
     python -m tests.modules.pooled django.core.handlers.asgi FOLDER
 
-A program of its own, since its settings are not those of the tests. The folder is for
-the files of its database server.
+A program of its own, with its own settings and a database server in the folder.
 """
 
 import asyncio

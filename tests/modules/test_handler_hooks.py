@@ -18,10 +18,10 @@ from tests.support.in_process import (
 
 HOOKS = ["__call__", "handle", "read_body", "run_get_response", "send_response"]
 
-stream_view = streaming(numbers, AsyncStreamingHttpResponse)
 
-
-@pytest.mark.parametrize("view", [page_view, stream_view], ids=["page", "stream"])
+@pytest.mark.parametrize(
+    "view", [page_view, streaming(numbers, AsyncStreamingHttpResponse)]
+)
 async def test_async_hooks_are_awaited(handler_class, view):
     calls = []
 
