@@ -30,7 +30,7 @@ RECEIVERS = [db.reset_queries, db.close_old_connections, cache.close_caches]
 # Signals know a receiver by its id, or by its dispatch_uid, which may be unhashable.
 DJANGOS_IDS = [id(receiver) for receiver in [*RECEIVERS, base.reset_urlconf]]
 DJANGOS_CLOSERS = HttpResponseBase.close, asgi.ASGIRequest.close, cache.BaseCache.close
-# Where asgiref keeps the thread of a request's sync code; nothing public tells it.
+# asgiref has no public way to ask for the thread of a request's sync code.
 thread_context = SyncToAsync.thread_sensitive_context
 executors = SyncToAsync.context_to_thread_executor
 owns_thread = ContextVar("owns_thread", default=False)
@@ -79,7 +79,7 @@ class ASGIHandler(asgi.ASGIHandler):
                     error, *more = errors.exceptions
                     raise errors if more else error
             finally:
-                # A cancel may leave that of a sync middleware here, which has ended.
+                # A cancel may leave a sync middleware's in its place, which has ended.
                 AsyncToSync.executors.current = executor
                 await self._finish(response)
 
@@ -93,8 +93,9 @@ class ASGIHandler(asgi.ASGIHandler):
             task = asyncio.current_task()
             kind = response.get("Content-Type", "")
             is_events = response.streaming and kind.startswith("text/event-stream")
+            by_server = task.cancelling() and not listener.done()  # the client is there
             # It may end after any event, while a download that is cut must look cut.
-            if not (is_events and task.cancelling()) or listener.done():
+            if not (is_events and by_server):
                 raise
             task.uncancel()
             with suppress(Exception):  # the client reads no more, or has this already
@@ -130,7 +131,7 @@ def must_run_in_thread(signal, response=None):
     return (
         context is None  # sync code runs in one thread for all requests
         or context in executors
-        or getattr(AsyncToSync.executors, "current", None)  # sync code waits for us
+        or getattr(AsyncToSync.executors, "current", None)  # sync code waits for this
         or any(key[0] not in DJANGOS_IDS for key, *_ in signal.receivers)
         or not all(map(is_djangos, closers))
     )
@@ -143,7 +144,7 @@ def is_djangos(closer):
 
 
 def end_thread():
-    """End the request's thread, if it has one of its own, and what is open in it."""
+    """End the request's own thread, if it has one, and close its connections."""
     context = thread_context.get(None)
     if owns_thread.get() and context in executors:
         executor = executors.pop(context)
