@@ -27,7 +27,7 @@ class AsyncStreamingHttpResponse(StreamingHttpResponse):
         raise TypeError(f"{type(self).__name__} needs ASGI: serve it with uvicorn")
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        self.charset = self.charset  # each part would parse Content-Type for it
+        self.charset: str = self.charset  # each part would parse Content-Type for it
         # Middleware may have replaced the content by a sync iterable.
         content = self._iterator if self.is_async else super().__aiter__()
         try:
