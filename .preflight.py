@@ -9,7 +9,7 @@ import sys
 from contextlib import suppress
 
 
-def countdown():
+def read_knobs():
     count, tick = os.environ.get("COUNT", "100"), os.environ.get("TICK", "1")
     with suppress(ValueError):
         if int(count) >= 0 and 0 <= float(tick) < 1e6:
@@ -39,7 +39,7 @@ def story(target, count, tick):
 
 
 target, host, port = sys.argv[1:]
-count, tick = countdown()
+count, tick = read_knobs()
 try:
     socket.create_server((host, int(port))).close()
 except (OSError, OverflowError, ValueError) as error:

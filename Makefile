@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 # Counts behind make alone: some shells have a variable of the same name.
 HOST = 127.0.0.1
 WORKERS ?= 1
-# What uvicorn serves; `make bench` has others in tests/programs/foundations.py.
+# What uvicorn serves; `make bench` has others in tests/programs/alternatives.py.
 ASGI = app:asgi_application
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 

@@ -14,9 +14,9 @@ import psutil
 import pytest
 from rich.console import Console
 
-from tests.programs.compare import Comparison, read_knobs, servers
+from tests.programs.compare import Comparison, plan, read_knobs
 from tests.support.server import make, run, run_make, running
-from tests.support.tab import Record
+from tests.support.simulated_tab import Record
 
 pytestmark = pytest.mark.slow
 
@@ -74,7 +74,7 @@ def test_picture():
         read_knobs(["--tabs=2", "--count=100", "--tick=1"]), console
     )
     comparison.now = comparison.knobs.seconds = 45
-    for each in comparison.servers:
+    for each in comparison.runs:
         each.tabs = SEEN[each.name]
     comparison.report()
     lines = console.file.getvalue().splitlines()
@@ -95,13 +95,13 @@ def test_knobs_reach_every_server():
     given = {"WORKERS": 2, "COUNT": 10, "TICK": 0.1, "DEBUG": "1"}
     knobs = ["--workers=2", "--count=10", "--tick=.5", "--debug=1", "--fast=1"]
     knobs = read_knobs([*knobs, "--gunicorn_cmd_args=--timeout 0"])
-    names, each = zip(*servers(knobs), strict=True)
-    assert all(given.items() <= server.variables.items() for server in each)
-    options = [server.variables.get("GUNICORN_CMD_ARGS") for server in each]
+    runs = [*plan(knobs)]
+    assert all(given.items() <= run.server.variables.items() for run in runs)
+    options = [run.server.variables.get("GUNICORN_CMD_ARGS") for run in runs]
     fast = "--timeout 6 --preload --timeout 0"
     assert options == [fast, f"{fast} --threads 2", None]
     threads = "WSGI --timeout 0 --threads 2"
-    assert [run.name for run in names] == ["WSGI --timeout 0", threads, "ASGI"]
+    assert [run.name for run in runs] == ["WSGI --timeout 0", threads, "ASGI"]
 
 
 def test_three_servers_in_a_pipe(tmp_path):

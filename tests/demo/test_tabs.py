@@ -13,7 +13,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
-from tests.support.server import LOCAL, free_port, make, run_make, running, signal_group
+from tests.support.server import free_port, make, run_make, running, signal_group
 
 COUNTING = "counting from 100"
 
@@ -141,13 +141,13 @@ def test_knobs_reach_both_servers():
     port = free_port()
     knobs = ["COUNT=50", "TICK=0.5", "WORKERS=2", "DEBUG=1"]
     with make_tabs(*knobs, "GUNICORN_CMD_ARGS=--threads 4", port=port) as url:
-        html = httpx.get(url, **LOCAL).text
+        html = httpx.get(url, timeout=20).text
         assert "gunicorn --workers 2 --threads 4" in html
         assert "uvicorn --workers 2" in html
         for server in f"http://localhost:{port}", f"http://localhost:{port + 1}":
-            with httpx.stream("GET", f"{server}/sse/", **LOCAL) as response:
+            with httpx.stream("GET", f"{server}/sse/", timeout=20) as response:
                 assert '{"i": 50}' in next(response.iter_text())
-            assert "DEBUG = True" in httpx.get(f"{server}/unknown/", **LOCAL).text
+            assert "DEBUG = True" in httpx.get(f"{server}/unknown/", timeout=20).text
 
 
 def test_readers_browser_is_opened(tmp_path):

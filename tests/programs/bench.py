@@ -2,7 +2,7 @@
 
     make bench [STREAMS=1000] [TICK=1]
 
-Every contestant serves the same from a fresh server. A stream is on time if an event
+Every alternative serves the same from a fresh server. A stream is on time if an event
 has come within the last two ticks and a half second. What one of a few costs is noise.
 """
 
@@ -19,18 +19,18 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from tests.programs.session import add_knobs, run_program, serving
+from tests.programs.common import add_knobs, run_program, serving
 from tests.support.load import fetch_page, open_streams
 from tests.support.server import Server
 
 # What make starts. Threads and gevent may take as many streams as there are: {n}.
 THREADS = "--threads {n} --worker-connections {n}"
 GEVENT = "--worker-class gevent --worker-connections {n}"
-CONTESTANTS = {
+ALTERNATIVES = {
     "this project": "run-asgi ASGI=app:asgi_application",
-    "Django's own": "run-asgi ASGI=tests.programs.foundations:stock",
-    "Starlette": "run-asgi ASGI=tests.programs.foundations:starlette",
-    "bare ASGI": "run-asgi ASGI=tests.programs.foundations:bare",
+    "Django's own": "run-asgi ASGI=tests.programs.alternatives:stock",
+    "Starlette": "run-asgi ASGI=tests.programs.alternatives:starlette",
+    "bare ASGI": "run-asgi ASGI=tests.programs.alternatives:bare",
     "gunicorn sync": "run-wsgi GUNICORN_CMD_ARGS=",
     "gunicorn threads": f"run-wsgi GUNICORN_CMD_ARGS={THREADS}",
     "gunicorn gevent": f"run-wsgi GUNICORN_CMD_ARGS={GEVENT}",
@@ -90,11 +90,11 @@ def events(streams):
 
 
 def table(rows, knobs):
-    """A row for each contestant so far; one that is being measured has no numbers."""
+    """A row for each alternative so far; one that is being measured has no numbers."""
     title = f"{knobs.streams:,} streams, an event every {knobs.tick:g} s in each"
     look = {"box": SIMPLE_HEAD, "pad_edge": False, "show_edge": False}
     result = Table(title=f"{title}; µs of CPU time", title_justify="left", **look)
-    result.add_column(min_width=max(map(len, CONTESTANTS)))
+    result.add_column(min_width=max(map(len, ALTERNATIVES)))
     for column in COLUMNS:
         result.add_column(column, justify="right", vertical="bottom")
     for name, row in rows.items():
@@ -104,11 +104,11 @@ def table(rows, knobs):
 
 
 async def bench(knobs, console):
-    """Measure one contestant after the other."""
+    """Measure one alternative after the other."""
     rows = {}
     try:
         with Live(console=console, auto_refresh=False, transient=True) as live:
-            for name, command in CONTESTANTS.items():
+            for name, command in ALTERNATIVES.items():
                 live.update(table(rows | {name: []}, knobs), refresh=True)
                 rows[name] = await measure(command, knobs.streams, knobs.tick)
     finally:

@@ -17,10 +17,10 @@ from rich.live import Live
 from rich.terminal_theme import MONOKAI
 from rich.text import Text
 
-from tests.programs.session import COMMON, add_knobs, run_program, serving
+from tests.programs.common import SERVER_KNOBS, add_knobs, run_program, serving
 from tests.programs.timeline import Run, summary, timeline
 from tests.support.server import Server
-from tests.support.tab import browse
+from tests.support.simulated_tab import browse
 
 TICK, TIMEOUT = 1, 30  # the post's, in seconds; gunicorn's default
 FAST = 0.2  # of these two; boots and reconnections take as long as ever
@@ -32,7 +32,7 @@ SVG_FORMAT = re.sub(r"@font-face {{.*?}}\s*", "", CONSOLE_SVG_FORMAT, flags=re.D
 def read_knobs(arguments=None):
     """Return what make's variables ask for, and what follows from them."""
     parser = argparse.ArgumentParser(prog="make compare", usage=argparse.SUPPRESS)
-    add_knobs(parser, TABS=3, FAST="", GUNICORN_CMD_ARGS="", **COMMON)
+    add_knobs(parser, TABS=3, FAST="", GUNICORN_CMD_ARGS="", **SERVER_KNOBS)
     parser.add_argument("--svg", help="save the picture in this file")
     knobs = parser.parse_args(arguments)
     pace = FAST if knobs.fast == "1" else 1
@@ -43,9 +43,9 @@ def read_knobs(arguments=None):
     return knobs
 
 
-def servers(knobs):
-    """What is compared: a run for each server, and the server, not started."""
-    both = {name: getattr(knobs, name.lower()) for name in COMMON}
+def plan(knobs):
+    """What is compared: a run for each server, which is not started."""
+    both = {name: getattr(knobs, name.lower()) for name in SERVER_KNOBS}
     workers = "worker" if knobs.workers == 1 else "workers"
     # A worker boots no faster in FAST, unless the application is loaded before it.
     fast = f"--timeout {knobs.timeout:g} --preload" if knobs.fast == "1" else ""
@@ -54,9 +54,9 @@ def servers(knobs):
         plain = f"gunicorn, {knobs.workers} sync {workers}"
         what = "gunicorn with these options" if options else plain
         server = Server("run-wsgi", **both, GUNICORN_CMD_ARGS=f"{fast} {options}")
-        yield Run(f"WSGI {options}".strip(), what, knobs.tabs), server
-    asgi = Run("ASGI", f"uvicorn, {knobs.workers} {workers}", knobs.tabs)
-    yield asgi, Server("run-asgi", **both)
+        yield Run(f"WSGI {options}".strip(), what, knobs.tabs, server)
+    what = f"uvicorn, {knobs.workers} {workers}"
+    yield Run("ASGI", what, knobs.tabs, Server("run-asgi", **both))
 
 
 class Comparison:
@@ -64,13 +64,13 @@ class Comparison:
 
     def __init__(self, knobs, console):
         self.knobs, self.console, self.now = knobs, console, 0.0
-        self.servers = dict(servers(knobs))
+        self.runs = [*plan(knobs)]
 
     async def run(self):
         """Until time is up, or every tab has reached Blastoff."""
         line = f"Starting three servers for {self.knobs.seconds} seconds ..."
         self.console.print(line, highlight=False)
-        async with serving(*self.servers.values()):
+        async with serving(*(run.server for run in self.runs)):
             self.begin = time.monotonic()
             tabs = asyncio.gather(*self.tabs(), return_exceptions=True)
             with Live(console=self.console, screen=True, auto_refresh=False) as live:
@@ -80,9 +80,9 @@ class Comparison:
 
     def tabs(self):
         """Tabs that open, and count, when they are awaited."""
-        for run, server in self.servers.items():
+        for run in self.runs:
             for place, records in enumerate(run.tabs, start=1):
-                yield self.tab(server.url, place, records)
+                yield self.tab(run.server.url, place, records)
 
     async def tab(self, url, place, records):
         await asyncio.sleep(place - 1)  # they open one second apart
@@ -94,18 +94,18 @@ class Comparison:
 
     def picture(self, spaced=True):
         """The timeline so far, under a line that says what is compared."""
-        runs, until, width = [*self.servers], self.knobs.seconds, self.console.width
-        lines = timeline(runs, until, self.now, width, spaced)
+        until, width = self.knobs.seconds, self.console.width
+        lines = timeline(self.runs, until, self.now, width, spaced)
         return Group(headline(self.knobs), *lines)
 
     def report(self):
         """Print the timeline, dense if the screen is small, and the summary."""
-        for run, server in self.servers.items():
-            run.timeouts = server.log().count("WORKER TIMEOUT")
+        for run in self.runs:
+            run.timeouts = run.server.log().count("WORKER TIMEOUT")
         rows = len(self.picture().renderables) + BELOW
         small = self.console.is_terminal and self.console.height < rows
-        picture, runs = self.picture(spaced=not small), [*self.servers]
-        self.console.print(picture, Text(), summary(runs, self.now))
+        picture = self.picture(spaced=not small)
+        self.console.print(picture, Text(), summary(self.runs, self.now))
 
 
 def headline(knobs):

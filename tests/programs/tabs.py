@@ -16,7 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
-from tests.programs.session import COMMON, add_knobs, run_program, serving
+from tests.programs.common import SERVER_KNOBS, add_knobs, run_program, serving
 from tests.support.server import Server
 
 HTML = Path(__file__).with_suffix(".html")
@@ -90,7 +90,7 @@ def check_free(port):
 
 def halves(knobs):
     """What the window says of both servers, and the servers, not started."""
-    both = {name: getattr(knobs, name.lower()) for name in COMMON}
+    both = {name: getattr(knobs, name.lower()) for name in SERVER_KNOBS}
     options, workers = knobs.gunicorn_cmd_args, f"--workers {knobs.workers}"
     wsgi = Server("run-wsgi", PORT=knobs.port, **both, GUNICORN_CMD_ARGS=options)
     yield "WSGI", f"gunicorn {workers} {options}", wsgi
@@ -115,7 +115,7 @@ async def tabs(knobs):
 
 def main():
     parser = argparse.ArgumentParser(prog="make tabs", usage=argparse.SUPPRESS)
-    add_knobs(parser, TABS=3, PORT=8000, GUNICORN_CMD_ARGS="", **COMMON)
+    add_knobs(parser, TABS=3, PORT=8000, GUNICORN_CMD_ARGS="", **SERVER_KNOBS)
     parser.add_argument("--gif", help="save a moving picture in this file")
     sys.exit(run_program(tabs(parser.parse_args())))
 

@@ -7,7 +7,7 @@ from operator import attrgetter
 from rich.table import Table
 from rich.text import Text
 
-from tests.support.tab import numbers
+from tests.support.simulated_tab import received
 
 # What a tab does after a record: a glyph that tells it without colour.
 AFTER = {"open": "·", "page": "╌", "retry": "╌", "number": "■"}
@@ -22,8 +22,9 @@ STEPS = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600)  # seconds between the ticks
 class Run:
     """What each tab of one server has seen; timeouts: worker timeouts in its log."""
 
-    def __init__(self, name, server, tabs):
-        self.name, self.server, self.timeouts = name, server, 0
+    def __init__(self, name, description, tabs, server=None):
+        self.name, self.description, self.server = name, description, server
+        self.timeouts = 0
         self.tabs = [[] for _ in range(tabs)]
 
 
@@ -34,7 +35,7 @@ def timeline(runs, seconds, now, width, spaced=True):
     lines = []
     for run in runs:
         lines += [Text()] * spaced
-        lines.append(Text.assemble((run.name, "bold"), f": {run.server}"))
+        lines.append(Text.assemble((run.name, "bold"), f": {run.description}"))
         for number, records in enumerate(run.tabs, start=1):
             row = draw(records, columns / seconds, now)
             lines.append(Text(f"  tab {number}".ljust(label)) + row)
@@ -93,7 +94,7 @@ def legend():
 def summary(runs, now):
     """What the servers delivered, and how many tabs counted at the same time."""
     rows = {
-        "events delivered": lambda run: sum(len(numbers(tab)) for tab in run.tabs),
+        "events delivered": lambda run: sum(len(received(tab)) for tab in run.tabs),
         "longest wait for a page": lambda run: longest_wait(run, now),
         "worker timeouts in the log": attrgetter("timeouts"),
         "tabs that counted at once": lambda r: f"{most_at_once(r)} of {len(r.tabs)}",

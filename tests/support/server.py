@@ -17,8 +17,6 @@ import psutil
 
 ROOT = Path(__file__).resolve().parents[2]
 VENV = os.path.relpath(sys.prefix, ROOT)  # make takes no path with a space in it
-# For httpx in the programs: no proxy, no certificates, all is on this machine.
-LOCAL = {"trust_env": False, "verify": False, "timeout": 20}
 
 
 def free_port():

@@ -8,9 +8,8 @@ from contextlib import asynccontextmanager, suppress
 
 import httpx
 
-from tests.support.server import LOCAL
-
-COMMON = {"WORKERS": 1, "COUNT": 100, "TICK": 1.0, "DEBUG": ""}  # knobs of every server
+# What every server is told.
+SERVER_KNOBS = {"WORKERS": 1, "COUNT": 100, "TICK": 1.0, "DEBUG": ""}
 
 
 def add_knobs(parser, **defaults):
@@ -35,7 +34,7 @@ async def serving(*servers):
 
 async def answer(server):
     """Wait for a page: workers import the application after they listen."""
-    async with httpx.AsyncClient(**LOCAL) as client:
+    async with httpx.AsyncClient(trust_env=False, verify=False, timeout=20) as client:
         while True:
             await asyncio.sleep(0.05)
             server.check()
