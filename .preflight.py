@@ -8,9 +8,11 @@ import socket
 import sys
 from contextlib import suppress
 
+from gunicorn.config import Timeout
+
 
 def read_knobs():
-    count, tick = os.environ.get("COUNT", "100"), os.environ.get("TICK", "1")
+    count, tick = os.environ["COUNT"], os.environ["TICK"]
     with suppress(ValueError):
         if int(count) >= 0 and 0 <= float(tick) < 1e6:
             return int(count), float(tick)
@@ -28,13 +30,13 @@ def addresses(host, port):
 
 
 def story(target, count, tick):
-    if os.environ.get("WORKERS", "1") != "1" or os.environ.get("GUNICORN_CMD_ARGS"):
+    if os.environ["WORKERS"] != "1" or os.environ.get("GUNICORN_CMD_ARGS"):
         return "some tabs."
     if target == "run-asgi":
         return "three tabs: all of them count at once, down to Blastoff."
     end = "when it has finished"
-    if count * tick > 30:  # gunicorn's timeout
-        end = f"when it is cut, at about {count - 30 / tick:.0f}"
+    if count * tick > Timeout.default:
+        end = f"when it is cut, at about {count - Timeout.default / tick:.0f}"
     return f"three tabs: one counts, the others stay blank; {end}, another counts."
 
 

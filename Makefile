@@ -2,9 +2,14 @@
 PYTHON ?= python3
 VENV = .venv
 BIN = $(VENV)/bin
-# Counts behind make alone: some shells have a variable of the same name.
+# Read from make's own command line only: some shells export a HOST of their own.
 HOST = 127.0.0.1
+COUNT ?= 100
+TICK ?= 1
 WORKERS ?= 1
+TABS ?= 3
+STREAMS ?= 1000
+export COUNT TICK WORKERS TABS STREAMS
 # What uvicorn serves; `make bench` has others in tests/programs/alternatives.py.
 ASGI = app:asgi_application
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check

@@ -1,22 +1,17 @@
 """What a reader's machine may bring: a wrong knob, a taken port, a shell's settings."""
 
+import os
 import re
 import socket
 import sys
 import zipfile
+from unittest.mock import patch
 
 import httpx
 import pytest
 
-from tests.support.server import (
-    ROOT,
-    free_port,
-    make,
-    run,
-    run_make,
-    running,
-    wait_for_port,
-)
+from tests.programs.common import DEFAULTS
+from tests.support.server import ROOT, Server, run, run_make
 
 STORIES = [
     ("run-wsgi", {}, "three tabs: one counts, .* when it is cut, at about 70, another"),
@@ -53,13 +48,18 @@ def test_bad_knob_and_taken_port_are_one_line_and_nothing_starts(knob):
 @pytest.mark.parametrize(("target", "knobs", "story"), STORIES)
 def test_what_to_watch(target, knobs, story):
     """The words alone; that they are true, test_post.py and test_servers.py show."""
-    command = [sys.executable, ".preflight.py", target, "127.0.0.1", "0"]
-    assert re.match(f"Open http://localhost:0/ in {story}", run(command, knobs)[1])
+    words = announced(target, "127.0.0.1", knobs)
+    assert re.match(f"Open http://localhost:0/ in {story}", words)
 
 
 def test_address_for_other_devices():
-    command = [sys.executable, ".preflight.py", "run-asgi", "0.0.0.0", "0"]
-    assert re.match(r"Open \S+ \(on another device http://[\d.]+:0/\)", run(command)[1])
+    words = announced("run-asgi", "0.0.0.0", {})
+    assert re.match(r"Open \S+ \(on another device http://[\d.]+:0/\)", words)
+
+
+def announced(target, host, knobs):
+    command = [sys.executable, ".preflight.py", target, host, "0"]
+    return run(command, DEFAULTS | knobs)[1]
 
 
 def test_another_projects_settings_mislead_no_installation(shell, tmp_path):
@@ -77,9 +77,7 @@ def test_another_projects_settings_mislead_no_installation(shell, tmp_path):
 
 @pytest.mark.parametrize("target", ["run-wsgi", "run-asgi"])
 def test_another_projects_settings_mislead_no_server_and_no_program(shell, target):
-    port = free_port()
-    with running(make(target, f"PORT={port}"), shell):
-        wait_for_port(port)
-        page = httpx.get(f"http://127.0.0.1:{port}/none", trust_env=False, timeout=20)
+    with patch.dict(os.environ, shell), Server(target) as server:
+        page = httpx.get(f"{server.url}/none", timeout=20)
     assert (page.status_code, "DEBUG" in page.text) == (404, False)
     assert "streams" in run_make("bench", "STREAMS=x", environment=shell)[2][-1].lower()

@@ -8,7 +8,7 @@ import subprocess
 import pytest
 from playwright.sync_api import expect
 
-from tests.support.server import ROOT, Server, free_port, running, wait_for_port
+from tests.support.server import ROOT, Server, free_port, running, wait_for_page
 
 # Not every user has the folder of the servers in PATH.
 NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
@@ -49,9 +49,10 @@ def url(tmp_path):
         locations = re.sub(":800[01];", lambda match: ports[match[0]], block)
         text = CONFIGURATION.format(port=port, locations=locations)
         (tmp_path / "nginx.conf").write_text(text)
-        with running([NGINX, "-p", tmp_path, "-c", "nginx.conf"]):
-            wait_for_port(port)
-            yield f"https://localhost:{port}"
+        url = f"https://localhost:{port}"
+        with running([NGINX, "-p", tmp_path, "-c", "nginx.conf"]) as process:
+            wait_for_page(url, process)
+            yield url
 
 
 def test_twelve_tabs_of_one_host_count_over_http2(url, browser):

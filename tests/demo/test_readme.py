@@ -4,13 +4,10 @@ import re
 
 import pytest
 
-from tests.support.server import ROOT
+from tests.support.server import KNOBS, MAKEFILE, ROOT
 
 README = (ROOT / "README.md").read_text()
-MAKEFILE = (ROOT / "Makefile").read_text()
 CLAIMS = (ROOT / "tests" / "demo" / "test_post.py").read_text()
-KNOBS = {"COUNT", "TICK", "DEBUG", "HOST", "PORT", "WORKERS", "TABS", "FAST", "STREAMS"}
-KNOBS |= {"GUNICORN_CMD_ARGS", "PYTHON"}  # gunicorn's own, and make's
 
 
 def found(pattern, text=README):

@@ -9,10 +9,9 @@ import httpx
 import psutil
 import pytest
 
-from tests.support.load import open_streams
+from tests.support.load import REQUEST, open_streams
 from tests.support.server import Server, signal_group
 
-REQUEST = b"GET /sse/ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 HEADERS = {
     "content-type: text/event-stream",
     "cache-control: no-cache",
@@ -30,7 +29,7 @@ def test_events_are_sent_one_by_one(target):
         Server(target, COUNT=2, TICK=0.05) as server,
         socket.create_connection(("127.0.0.1", server.port), timeout=20) as client,
     ):
-        client.sendall(REQUEST)
+        client.sendall(REQUEST % b"/sse/")
         answer = b"".join(iter(lambda: client.recv(65536), b""))
     head, _, body = answer.partition(b"\r\n\r\n")
     status, *headers = head.decode().lower().splitlines()

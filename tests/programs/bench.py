@@ -117,7 +117,7 @@ async def bench(knobs, console):
 
 def main():
     parser = argparse.ArgumentParser(prog="make bench", usage=argparse.SUPPRESS)
-    add_knobs(parser, STREAMS=1000, TICK=1.0)
+    add_knobs(parser, STREAMS=int, TICK=float)
     knobs = parser.parse_args()
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     files = min(knobs.streams + 2 * SPARE, most)

@@ -2,44 +2,37 @@
 
 import asyncio
 import os
+import re
 import signal
 import sys
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 import httpx
 
-# What every server is told.
-SERVER_KNOBS = {"WORKERS": 1, "COUNT": 100, "TICK": 1.0, "DEBUG": ""}
+from tests.support.server import MAKEFILE
+
+DEFAULTS = dict(re.findall(r"^([A-Z]+) \??= (.*)", MAKEFILE, re.MULTILINE))
+SERVER_KNOBS = {"WORKERS": int, "COUNT": int, "TICK": float, "DEBUG": str}
 
 
-def add_knobs(parser, **defaults):
-    """Add options whose defaults are make's variables of the same names, or these."""
-    for name, default in defaults.items():
-        given = os.environ.get(name) or default
-        parser.add_argument(f"--{name.lower()}", type=type(default), default=given)
+def add_knobs(parser, **types):
+    """Add an option for each of make's variables, which are its default."""
+    for name, kind in types.items():
+        default = os.environ.get(name, DEFAULTS.get(name, ""))
+        parser.add_argument(f"--{name.lower()}", type=kind, default=default)
 
 
 @asynccontextmanager
 async def serving(*servers):
-    """Run servers for the length of the block, which begins when they have answered."""
+    """Run servers for the length of the block, which begins when all have answered."""
     for server in servers:
         server.launch()
     try:
-        await asyncio.gather(*map(answer, servers))
+        await asyncio.gather(*(asyncio.to_thread(server.wait) for server in servers))
         yield
     finally:
         for server in servers:
             server.kill()
-
-
-async def answer(server):
-    """Wait for a page: workers import the application after they listen."""
-    async with httpx.AsyncClient(trust_env=False, verify=False, timeout=20) as client:
-        while True:
-            await asyncio.sleep(0.05)
-            server.check()
-            with suppress(httpx.TransportError):
-                return (await client.get(server.url)).raise_for_status()
 
 
 def run_program(program):

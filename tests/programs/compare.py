@@ -12,6 +12,7 @@ import sys
 import time
 from contextlib import suppress
 
+from gunicorn.config import Timeout
 from rich.console import CONSOLE_SVG_FORMAT, Console, Group
 from rich.live import Live
 from rich.terminal_theme import MONOKAI
@@ -22,7 +23,7 @@ from tests.programs.timeline import Run, summary, timeline
 from tests.support.server import Server
 from tests.support.simulated_tab import browse
 
-TICK, TIMEOUT = 1, 30  # the post's, in seconds; gunicorn's default
+PACE = (1, Timeout.default)  # seconds between events, of gunicorn's timeout: the post's
 FAST = 0.2  # of these two; boots and reconnections take as long as ever
 BELOW = 8  # lines under the timeline: a blank one, the summary, the shell's prompt
 # Without the fonts that a viewer would fetch; any fixed-width font will do.
@@ -32,11 +33,11 @@ SVG_FORMAT = re.sub(r"@font-face {{.*?}}\s*", "", CONSOLE_SVG_FORMAT, flags=re.D
 def read_knobs(arguments=None):
     """Return what make's variables ask for, and what follows from them."""
     parser = argparse.ArgumentParser(prog="make compare", usage=argparse.SUPPRESS)
-    add_knobs(parser, TABS=3, FAST="", GUNICORN_CMD_ARGS="", **SERVER_KNOBS)
+    add_knobs(parser, TABS=int, FAST=str, GUNICORN_CMD_ARGS=str, **SERVER_KNOBS)
     parser.add_argument("--svg", help="save the picture in this file")
     knobs = parser.parse_args(arguments)
     pace = FAST if knobs.fast == "1" else 1
-    knobs.tick, knobs.timeout = knobs.tick * pace, TIMEOUT * pace
+    knobs.tick, knobs.timeout = knobs.tick * pace, Timeout.default * pace
     turn = min(knobs.timeout, (knobs.count + 1) * knobs.tick)  # of a tab over WSGI
     # All tabs are open, the first one had its turn, and the next has begun.
     knobs.seconds = round(knobs.tabs + 1.4 * turn)
@@ -112,7 +113,7 @@ def headline(knobs):
     """What is compared, and how far that is from the post."""
     tabs = f"{knobs.tabs} tabs, opened one second apart on each of three servers"
     text = Text(f"{tabs}, count down from {knobs.count}.", "bold")
-    if (knobs.tick, knobs.timeout) != (TICK, TIMEOUT):
+    if (knobs.tick, knobs.timeout) != PACE:
         times = f"{knobs.tick:g} s, gunicorn's timeout {knobs.timeout:g} s"
         text.append(f"\nNot the post's pace: an event every {times}.", "yellow")
     return text

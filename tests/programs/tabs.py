@@ -7,6 +7,7 @@ import argparse
 import asyncio
 import io
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -115,7 +116,8 @@ async def tabs(knobs):
 
 def main():
     parser = argparse.ArgumentParser(prog="make tabs", usage=argparse.SUPPRESS)
-    add_knobs(parser, TABS=3, PORT=8000, GUNICORN_CMD_ARGS="", **SERVER_KNOBS)
+    add_knobs(parser, TABS=int, GUNICORN_CMD_ARGS=str, **SERVER_KNOBS)
+    parser.add_argument("--port", type=int, default=os.environ.get("PORT", 8000))
     parser.add_argument("--gif", help="save a moving picture in this file")
     sys.exit(run_program(tabs(parser.parse_args())))
 

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import httpx
 from httpx_sse import aconnect_sse
 
-# No proxies and no certificates: every server is on this machine.
-HTTPX_OPTIONS = {"trust_env": False, "verify": False, "timeout": None}
+from tests.support.server import HTTPX_OPTIONS
+
 RECONNECT = 3.0  # seconds; what Chromium waits before EventSource tries again
 COUNTDOWN = list(range(100, -1, -1))
 
@@ -33,7 +33,8 @@ async def browse(url, record, clock=time.monotonic):
     def note(kind, value=None):
         record(Record(clock(), kind, value))
 
-    async with httpx.AsyncClient(base_url=url, **HTTPX_OPTIONS) as client:
+    patient = {"timeout": None} | HTTPX_OPTIONS
+    async with httpx.AsyncClient(base_url=url, **patient) as client:
         note("open")
         (await client.get("/")).raise_for_status()
         note("page")
