@@ -8,6 +8,7 @@ import os
 import socket
 from select import select
 
+from gunicorn.workers.gasgi import ASGIWorker
 from gunicorn.workers.sync import SyncWorker
 
 
@@ -32,4 +33,5 @@ def accept(worker, listener):
 
 
 def worker_int(worker):
-    os._exit(0)  # at Ctrl-C gunicorn would log the interrupted sleep as an error
+    if not isinstance(worker, ASGIWorker):  # which ends its streams in order
+        os._exit(0)  # at Ctrl-C gunicorn would log the interrupted sleep as an error

@@ -4,15 +4,27 @@ VENV = .venv
 BIN = $(VENV)/bin
 # Read from make's own command line only: some shells export a HOST of their own.
 HOST = 127.0.0.1
+SERVER = uvicorn
 COUNT ?= 100
 TICK ?= 1
 WORKERS ?= 1
 TABS ?= 3
 STREAMS ?= 1000
-export COUNT TICK WORKERS TABS STREAMS
-# What uvicorn serves; `make bench` has others in tests/programs/alternatives.py.
+export SERVER COUNT TICK WORKERS TABS STREAMS
+# What run-asgi serves; `make bench` has others in tests/programs/alternatives.py.
 ASGI = app:asgi_application
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+GUNICORN = --workers '$(WORKERS)' --bind '$(HOST):$(PORT)' --graceful-timeout 1 \
+    --no-control-socket --config .gunicorn.py
+ifeq ($(SERVER),uvicorn)
+RUN_ASGI = uvicorn $(ASGI) --workers '$(WORKERS)' --host '$(HOST)' --port '$(PORT)' \
+    --timeout-graceful-shutdown 1 --lifespan off
+else ifeq ($(SERVER),gunicorn)
+RUN_ASGI = gunicorn $(ASGI) --worker-class asgi $(GUNICORN)
+else
+$(error SERVER=$(SERVER) is neither uvicorn nor gunicorn: try SERVER=gunicorn)
+endif
 
 # Set for other projects, these mislead pip or Python; index, proxy and the like stay.
 unexport PIP_TARGET PIP_PREFIX PIP_ROOT PYTHONHOME PYTHONSAFEPATH PYTHONWARNINGS
@@ -26,16 +38,13 @@ help:
 run-wsgi: PORT ?= 8000
 run-wsgi: $(VENV)/.demo
 	@$(BIN)/python .preflight.py $@ '$(HOST)' '$(PORT)'
-	$(BIN)/python -m gunicorn app:wsgi_application --workers '$(WORKERS)' \
-	    --bind '$(HOST):$(PORT)' --graceful-timeout 1 --no-control-socket \
-	    --config .gunicorn.py
+	$(BIN)/python -m gunicorn app:wsgi_application $(GUNICORN)
 
 ## make run-asgi  uvicorn: one worker, and all tabs count at once
 run-asgi: PORT ?= 8001
 run-asgi: $(VENV)/.demo
 	@$(BIN)/python .preflight.py $@ '$(HOST)' '$(PORT)'
-	$(BIN)/python -m uvicorn $(ASGI) --workers '$(WORKERS)' --host '$(HOST)' \
-	    --port '$(PORT)' --timeout-graceful-shutdown 1 --lifespan off
+	$(BIN)/python -m $(RUN_ASGI)
 
 ## make tabs      both in one browser window: a row of tabs for each
 ## make compare   three servers side by side: who counts, who waits, in this terminal
@@ -55,7 +64,8 @@ clean:
 
 ## COUNT=20, TICK=0.5 (seconds), DEBUG=1, WORKERS=2, PORT=8080: before or behind make,
 ## as TABS=4 (tabs, compare), STREAMS=200 (bench), FAST=1 (compare: a fifth of the time)
-## and GUNICORN_CMD_ARGS="--threads 4". HOST=0.0.0.0, for other devices: behind it.
+## and GUNICORN_CMD_ARGS="--threads 4". Behind make: HOST=0.0.0.0, for other devices;
+## SERVER=gunicorn, whose ASGI worker then takes uvicorn's place.
 
 # The stamps come last, so that an interrupted install is not taken for a finished one.
 $(VENV)/.demo: requirements.txt

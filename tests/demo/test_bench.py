@@ -17,6 +17,7 @@ ROWS = {
     "gunicorn sync": (1, FEW),
     "gunicorn threads": (100, ONE_EACH),
     "gunicorn gevent": (100, FEW),
+    "gunicorn asgi": (100, FEW),
 }
 
 

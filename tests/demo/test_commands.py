@@ -21,6 +21,7 @@ STORIES = [
     ("run-wsgi", {"GUNICORN_CMD_ARGS": "--threads 4"}, r"some tabs\.$"),
     ("run-asgi", {"TICK": "0.5"}, "three tabs: all of them count at once"),
 ]
+WRONG = ["COUNT=ten", "TICK=nan", "PORT=x"]
 # What a developer's shell may hold for other projects, which are in the folder {0}.
 SHELL = """DEBUG=True DJANGO_SETTINGS_MODULE=settings HOST=x86_64-conda-linux-gnu
     LC_ALL=C MAKEFLAGS=-j8 PIP_CONFIG_FILE={0}/pip.conf PIP_PREFIX={0}/prefix
@@ -36,7 +37,7 @@ def shell(tmp_path):
     return dict(pair.split("=") for pair in SHELL.format(tmp_path).split())
 
 
-@pytest.mark.parametrize("knob", ["COUNT=ten", "TICK=nan", "PORT=x", "PORT={}"])
+@pytest.mark.parametrize("knob", [*WRONG, "SERVER=x", "PORT={}"])
 def test_bad_knob_and_taken_port_are_one_line_and_nothing_starts(knob):
     with socket.create_server(("127.0.0.1", 0)) as other:
         knob = knob.format(other.getsockname()[1])

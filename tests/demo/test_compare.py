@@ -92,16 +92,16 @@ def test_all_of_it_is_seen_in_a_terminal_of_80_columns_and_24_rows():
 
 
 def test_knobs_reach_every_server():
-    given = {"WORKERS": 2, "COUNT": 10, "TICK": 0.1, "DEBUG": "1"}
-    knobs = ["--workers=2", "--count=10", "--tick=.5", "--debug=1", "--fast=1"]
-    knobs = read_knobs([*knobs, "--gunicorn_cmd_args=--timeout 0"])
-    runs = [*plan(knobs)]
+    given = {"SERVER": "gunicorn", "WORKERS": 2, "COUNT": 10, "TICK": 0.1}
+    knobs = ["--server=gunicorn", "--workers=2", "--count=10", "--tick=.5", "--fast=1"]
+    runs = [*plan(read_knobs([*knobs, "--gunicorn_cmd_args=--timeout 0"]))]
     assert all(given.items() <= run.server.variables.items() for run in runs)
-    options = [run.server.variables.get("GUNICORN_CMD_ARGS") for run in runs]
+    options = [run.server.variables["GUNICORN_CMD_ARGS"] for run in runs]
     fast = "--timeout 6 --preload --timeout 0"
-    assert options == [fast, f"{fast} --threads 2", None]
-    threads = "WSGI --timeout 0 --threads 2"
-    assert [run.name for run in runs] == ["WSGI --timeout 0", threads, "ASGI"]
+    assert options == [fast, f"{fast} --threads 2", fast]
+    names = ["WSGI --timeout 0", "WSGI --timeout 0 --threads 2", "ASGI --timeout 0"]
+    assert [run.name for run in runs] == names
+    assert runs[2].description == "gunicorn, 2 asgi workers"
 
 
 def test_three_servers_in_a_pipe(tmp_path):

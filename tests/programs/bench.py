@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import os
 import resource
+import shlex
 import sys
 import time
 from importlib.metadata import version
@@ -23,17 +24,17 @@ from tests.programs.common import add_knobs, run_program, serving
 from tests.support.load import fetch_page, open_streams
 from tests.support.server import Server
 
-# What make starts. Threads and gevent may take as many streams as there are: {n}.
-THREADS = "--threads {n} --worker-connections {n}"
-GEVENT = "--worker-class gevent --worker-connections {n}"
+# What make starts; {n}: more than there are streams, as gunicorn's limit is 1,000.
+LIMIT = "--worker-connections {n}"
 ALTERNATIVES = {
     "this project": "run-asgi ASGI=app:asgi_application",
     "Django's own": "run-asgi ASGI=tests.programs.alternatives:stock",
     "Starlette": "run-asgi ASGI=tests.programs.alternatives:starlette",
     "bare ASGI": "run-asgi ASGI=tests.programs.alternatives:bare",
     "gunicorn sync": "run-wsgi GUNICORN_CMD_ARGS=",
-    "gunicorn threads": f"run-wsgi GUNICORN_CMD_ARGS={THREADS}",
-    "gunicorn gevent": f"run-wsgi GUNICORN_CMD_ARGS={GEVENT}",
+    "gunicorn threads": f"run-wsgi GUNICORN_CMD_ARGS='--threads {{n}} {LIMIT}'",
+    "gunicorn gevent": f"run-wsgi GUNICORN_CMD_ARGS='--worker-class gevent {LIMIT}'",
+    "gunicorn asgi": f"run-asgi SERVER=gunicorn GUNICORN_CMD_ARGS='{LIMIT}'",
 }
 COLUMNS = (
     *("streams\non time", "\nthreads", "KB per\nstream"),
@@ -47,10 +48,10 @@ PATIENCE = 4  # seconds without a further stream: the server opens no more
 
 async def measure(command, number, tick):
     """Measure a fresh server; return its row, None where there is nothing to say."""
-    target, variable = command.format(n=number + SPARE).split(maxsplit=1)
-    variables = dict([variable.split("=", 1)], COUNT=COUNT, TICK=tick)
+    target, *variables = shlex.split(command.format(n=number + SPARE))
+    variables = dict(variable.split("=", 1) for variable in variables)
     # gunicorn writes no access log unless it is told.
-    server = Server(target, **variables, UVICORN_ACCESS_LOG=0)
+    server = Server(target, COUNT=COUNT, TICK=tick, UVICORN_ACCESS_LOG=0, **variables)
     async with serving(server):
         for stream in await open_streams(server.port, 1, PATIENCE):
             stream.transport.abort()  # it was there for the worker's imports

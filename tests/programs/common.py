@@ -12,7 +12,7 @@ import httpx
 from tests.support.server import MAKEFILE
 
 DEFAULTS = dict(re.findall(r"^([A-Z]+) \??= (.*)", MAKEFILE, re.MULTILINE))
-SERVER_KNOBS = {"WORKERS": int, "COUNT": int, "TICK": float, "DEBUG": str}
+SERVER_KNOBS = {"SERVER": str, "WORKERS": int, "COUNT": int, "TICK": float}
 
 
 def add_knobs(parser, **types):

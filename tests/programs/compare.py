@@ -56,8 +56,11 @@ def plan(knobs):
         what = "gunicorn with these options" if options else plain
         server = Server("run-wsgi", **both, GUNICORN_CMD_ARGS=f"{fast} {options}")
         yield Run(f"WSGI {options}".strip(), what, knobs.tabs, server)
-    what = f"uvicorn, {knobs.workers} {workers}"
-    yield Run("ASGI", what, knobs.tabs, Server("run-asgi", **both))
+    gunicorns = knobs.gunicorn_cmd_args, "asgi "
+    options, kind = gunicorns if knobs.server == "gunicorn" else ("", "")
+    what = f"{knobs.server}, {knobs.workers} {kind}{workers}"
+    server = Server("run-asgi", **both, GUNICORN_CMD_ARGS=f"{fast} {options}")
+    yield Run(f"ASGI {options}".strip(), what, knobs.tabs, server)
 
 
 class Comparison:

@@ -93,9 +93,12 @@ def halves(knobs):
     """What the window says of both servers, and the servers, not started."""
     both = {name: getattr(knobs, name.lower()) for name in SERVER_KNOBS}
     options, workers = knobs.gunicorn_cmd_args, f"--workers {knobs.workers}"
-    wsgi = Server("run-wsgi", PORT=knobs.port, **both, GUNICORN_CMD_ARGS=options)
-    yield "WSGI", f"gunicorn {workers} {options}", wsgi
-    yield "ASGI", f"uvicorn {workers}", Server("run-asgi", PORT=knobs.port + 1, **both)
+    both["GUNICORN_CMD_ARGS"] = options
+    gunicorn, asgi = f"gunicorn {workers} {options}".strip(), f"uvicorn {workers}"
+    if knobs.server == "gunicorn":
+        asgi = f"{gunicorn} --worker-class asgi"
+    yield "WSGI", gunicorn, Server("run-wsgi", PORT=knobs.port, **both)
+    yield "ASGI", asgi, Server("run-asgi", PORT=knobs.port + 1, **both)
 
 
 async def tabs(knobs):
@@ -103,7 +106,7 @@ async def tabs(knobs):
     for port in range(knobs.port, knobs.port + 3):
         check_free(port)
     names, commands, servers = zip(*halves(knobs), strict=True)
-    print("Starting gunicorn and uvicorn ...", flush=True)
+    print("Starting both servers ...", flush=True)
     async with serving(*servers):
         rows = zip(names, [server.port for server in servers], commands, strict=True)
         url = serve_window(knobs.port + 2, {"tabs": knobs.tabs, "halves": [*rows]})
