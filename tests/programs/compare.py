@@ -23,9 +23,7 @@ from tests.programs.timeline import Run, summary, timeline
 from tests.support.server import Server
 from tests.support.simulated_tab import browse
 
-PACE = (1, Timeout.default)  # seconds between events, of gunicorn's timeout: the post's
-FAST = 0.2  # of these two; boots and reconnections take as long as ever
-BELOW = 8  # lines under the timeline: a blank one, the summary, the shell's prompt
+FAST = 0.2  # of the usual times; boots and reconnections take as long as ever
 # Without the fonts that a viewer would fetch; any fixed-width font will do.
 SVG_FORMAT = re.sub(r"@font-face {{.*?}}\s*", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
 
@@ -45,22 +43,26 @@ def read_knobs(arguments=None):
 
 
 def plan(knobs):
-    """What is compared: a run for each server, which is not started."""
-    both = {name: getattr(knobs, name.lower()) for name in SERVER_KNOBS}
+    """What is compared: a run for each server, which has not been started."""
+    told = {name: getattr(knobs, name.lower()) for name in SERVER_KNOBS}
     workers = "worker" if knobs.workers == 1 else "workers"
-    # A worker boots no faster in FAST, unless the application is loaded before it.
+    # With FAST a worker boots no faster, unless it finds the application loaded.
     fast = f"--timeout {knobs.timeout:g} --preload" if knobs.fast == "1" else ""
-    for more in "", " --threads 2":
-        options = (knobs.gunicorn_cmd_args + more).strip()
-        plain = f"gunicorn, {knobs.workers} sync {workers}"
-        what = "gunicorn with these options" if options else plain
-        server = Server("run-wsgi", **both, GUNICORN_CMD_ARGS=f"{fast} {options}")
-        yield Run(f"WSGI {options}".strip(), what, knobs.tabs, server)
-    gunicorns = knobs.gunicorn_cmd_args, "asgi "
-    options, kind = gunicorns if knobs.server == "gunicorn" else ("", "")
-    what = f"{knobs.server}, {knobs.workers} {kind}{workers}"
-    server = Server("run-asgi", **both, GUNICORN_CMD_ARGS=f"{fast} {options}")
-    yield Run(f"ASGI {options}".strip(), what, knobs.tabs, server)
+
+    def run(interface, description, options=""):
+        target, arguments = f"run-{interface.lower()}", f"{fast} {options}"
+        server = Server(target, **told, GUNICORN_CMD_ARGS=arguments)
+        tabs = [[] for _ in range(knobs.tabs)]
+        return Run(f"{interface} {options}".strip(), description, server, tabs)
+
+    given, with_options = knobs.gunicorn_cmd_args, "gunicorn with these options"
+    plain = f"gunicorn, {knobs.workers} sync {workers}"
+    yield run("WSGI", with_options if given else plain, given)
+    yield run("WSGI", with_options, f"{given} --threads 2".strip())
+    if knobs.server == "gunicorn":
+        yield run("ASGI", f"gunicorn, {knobs.workers} asgi {workers}", given)
+    else:
+        yield run("ASGI", f"uvicorn, {knobs.workers} {workers}")
 
 
 class Comparison:
@@ -85,38 +87,32 @@ class Comparison:
     def tabs(self):
         """Tabs that open, and count, when they are awaited."""
         for run in self.runs:
-            for place, records in enumerate(run.tabs, start=1):
+            for place, records in enumerate(run.tabs):
                 yield self.tab(run.server.url, place, records)
 
     async def tab(self, url, place, records):
-        await asyncio.sleep(place - 1)  # they open one second apart
+        await asyncio.sleep(place)  # they open one second apart
         await browse(url, records.append, self.clock)
 
     def clock(self):
         self.now = min(time.monotonic() - self.begin, self.knobs.seconds)
         return self.now
 
-    def picture(self, spaced=True):
+    def picture(self):
         """The timeline so far, under a line that says what is compared."""
         until, width = self.knobs.seconds, self.console.width
-        lines = timeline(self.runs, until, self.now, width, spaced)
-        return Group(headline(self.knobs), *lines)
+        return Group(headline(self.knobs), timeline(self.runs, until, self.now, width))
 
     def report(self):
-        """Print the timeline, dense if the screen is small, and the summary."""
-        for run in self.runs:
-            run.timeouts = run.server.log().count("WORKER TIMEOUT")
-        rows = len(self.picture().renderables) + BELOW
-        small = self.console.is_terminal and self.console.height < rows
-        picture = self.picture(spaced=not small)
-        self.console.print(picture, Text(), summary(self.runs, self.now))
+        """Print the timeline and the summary."""
+        self.console.print(self.picture(), Text(), summary(self.runs, self.now))
 
 
 def headline(knobs):
     """What is compared, and how far that is from the post."""
     tabs = f"{knobs.tabs} tabs, opened one second apart on each of three servers"
     text = Text(f"{tabs}, count down from {knobs.count}.", "bold")
-    if (knobs.tick, knobs.timeout) != PACE:
+    if (knobs.tick, knobs.timeout) != (1, Timeout.default):
         times = f"{knobs.tick:g} s, gunicorn's timeout {knobs.timeout:g} s"
         text.append(f"\nNot the post's pace: an event every {times}.", "yellow")
     return text
