@@ -2,7 +2,6 @@
 
 import os
 import re
-import signal
 import sqlite3
 import tempfile
 from pathlib import Path
@@ -16,8 +15,6 @@ from tests.support.server import KNOBS
 for name in list(os.environ):
     if name in KNOBS or re.fullmatch("MAKE.*|.*_proxy", name, re.IGNORECASE):
         del os.environ[name]
-# What a script starts with & ignores Ctrl-C, and so would the servers of the tests.
-signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class CountedConnection(sqlite3.Connection):
