@@ -13,12 +13,10 @@ from tests.programs.common import DEFAULTS
 from tests.support.server import Server, run, run_make
 
 STORIES = [
-    ("run-wsgi", {}, "three tabs: one counts, .* when it is cut, at about 70, another"),
-    ("run-wsgi", {"TICK": "0.5"}, "three tabs: one counts, .* at about 40, another"),
-    ("run-wsgi", {"COUNT": "50", "TICK": "0.5"}, ".* counts, .* when it has finished"),
+    ("run-wsgi", {}, "three tabs: one counts, the others stay blank"),
     ("run-wsgi", {"WORKERS": "3"}, r"some tabs\.$"),
     ("run-wsgi", {"GUNICORN_CMD_ARGS": "--threads 4"}, r"some tabs\.$"),
-    ("run-asgi", {"TICK": "0.5"}, "three tabs: all of them count at once"),
+    ("run-asgi", {}, "three tabs: all of them count at once"),
 ]
 WRONG = ["COUNT=ten", "TICK=nan", "PORT=x"]
 # What a developer's shell may hold for other projects, which are in the folder {0}.

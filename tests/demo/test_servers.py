@@ -42,37 +42,32 @@ def test_events_are_sent_one_by_one(target, variables):
 
 
 @pytest.mark.parametrize(
-    ("target", "variables", "streams"),
+    ("end", "target", "variables", "streams"),
     [
-        ("run-wsgi", {}, 1),
-        ("run-wsgi", {"GUNICORN_CMD_ARGS": "--threads 4"}, 4),
-        ("run-asgi", {}, 4),
-        ("run-asgi", {"WORKERS": 2}, 4),
-        ("run-asgi", GUNICORN, 4),
-        ("run-asgi", GUNICORN | {"WORKERS": 2}, 4),
+        (signal.SIGINT, "run-wsgi", {}, 1),
+        (signal.SIGINT, "run-wsgi", {"GUNICORN_CMD_ARGS": "--threads 4"}, 4),
+        (signal.SIGINT, "run-asgi", {}, 4),
+        (signal.SIGINT, "run-asgi", {"WORKERS": 2}, 4),
+        (signal.SIGINT, "run-asgi", GUNICORN, 4),
+        (signal.SIGINT, "run-asgi", GUNICORN | {"WORKERS": 2}, 4),
+        (signal.SIGHUP, "run-wsgi", {}, 1),
+        (signal.SIGHUP, "run-asgi", {}, 4),
+        (signal.SIGHUP, "run-asgi", GUNICORN | {"WORKERS": 2}, 4),
     ],
 )
-async def test_ctrl_c_ends_server_and_streams(target, variables, streams):
+async def test_ctrl_c_or_closing_the_terminal_ends_server_and_streams(
+    end, target, variables, streams
+):
+    """Either way, the system sends a signal to all that runs in the terminal."""
     with Server(target, **variables) as server:
         while "WORKERS" in variables and len(re.findall(STARTED, server.log())) < 2:
             await asyncio.sleep(0.05)  # Ctrl-C during the imports is another story
         opened = await open_streams(server.port, streams, patience=5)
-        await asyncio.to_thread(server.stop)  # fails after ten seconds
-        assert "Traceback" not in server.log()
-    assert len(opened) == streams
-
-
-@pytest.mark.parametrize(("target", "variables"), SERVERS)
-def test_closing_the_terminal_ends_server_and_streams(target, variables):
-    """The system then sends SIGHUP to all that runs in it."""
-    with Server(target, **variables) as server, ExitStack() as stack:
-        url = f"{server.url}/sse/"
-        events = stack.enter_context(httpx.stream("GET", url)).iter_text()
-        assert "100" in next(events)
         programs = psutil.Process(server.process.pid).children(recursive=True)
-        signal_group(server.process, signal.SIGHUP)
-        _, left = psutil.wait_procs(programs, timeout=20)
-    assert left == []
+        signal_group(server.process, end)
+        _, left = await asyncio.to_thread(psutil.wait_procs, programs, timeout=10)
+        assert "Traceback" not in server.log()
+    assert (len(opened), left) == (streams, [])
 
 
 @pytest.mark.parametrize(

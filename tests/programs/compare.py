@@ -120,8 +120,7 @@ def headline(knobs):
 
 def main():
     knobs = read_knobs()
-    # FORCE_COLOR is not asked: what goes into a pipe is plain text.
-    comparison = Comparison(knobs, Console(force_terminal=sys.stdout.isatty()))
+    comparison = Comparison(knobs, Console())
     status = run_program(comparison.run())
     if not comparison.now:
         sys.exit(status)  # it was ended before there was anything to see
