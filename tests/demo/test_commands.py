@@ -12,11 +12,17 @@ import pytest
 from tests.programs.common import DEFAULTS
 from tests.support.server import Server, run, run_make
 
-STORIES = [
-    ("run-wsgi", {}, "three tabs: one counts, the others stay blank"),
-    ("run-wsgi", {"WORKERS": "3"}, r"some tabs\.$"),
-    ("run-wsgi", {"GUNICORN_CMD_ARGS": "--threads 4"}, r"some tabs\.$"),
-    ("run-asgi", {}, "three tabs: all of them count at once"),
+ADDRESS = "Open http://localhost:0/ "
+ANNOUNCED = [
+    ("run-wsgi", {}, f"{ADDRESS}in three tabs: one counts, the others stay blank .*"),
+    ("run-wsgi", {"WORKERS": "3"}, f"{ADDRESS}in some tabs."),
+    ("run-wsgi", {"GUNICORN_CMD_ARGS": "--threads 4"}, f"{ADDRESS}in some tabs."),
+    ("run-asgi", {}, f"{ADDRESS}in three tabs: all of them count at once, .*"),
+    (
+        "run-asgi",
+        {"HOST": "0.0.0.0"},
+        rf"{ADDRESS}\(on .* http://[\d.]+:0/\) in .*",
+    ),
 ]
 WRONG = ["COUNT=ten", "TICK=nan", "PORT=x"]
 # What a developer's shell may hold for other projects, which are in the folder {0}.
@@ -42,21 +48,12 @@ def test_bad_knob_and_taken_port_are_one_line_and_nothing_starts(knob):
     assert re.search(rf"{knob}[ :].* try .*{knob[:4]}", errors[0])
 
 
-@pytest.mark.parametrize(("target", "knobs", "story"), STORIES)
-def test_what_to_watch(target, knobs, story):
+@pytest.mark.parametrize(("target", "knobs", "words"), ANNOUNCED)
+def test_what_is_announced(target, knobs, words):
     """The words alone; that they are true, test_post.py and test_servers.py show."""
-    words = announced(target, "127.0.0.1", knobs)
-    assert re.match(f"Open http://localhost:0/ in {story}", words)
-
-
-def test_address_for_other_devices():
-    words = announced("run-asgi", "0.0.0.0", {})
-    assert re.match(r"Open \S+ \(on another device http://[\d.]+:0/\)", words)
-
-
-def announced(target, host, knobs):
+    host = knobs.get("HOST", "127.0.0.1")
     command = [sys.executable, ".preflight.py", target, host, "0"]
-    return run(command, DEFAULTS | knobs)[1]
+    assert re.fullmatch(words, run(command, DEFAULTS | knobs)[1].strip())
 
 
 def test_another_projects_settings_mislead_no_installation(shell):

@@ -21,10 +21,6 @@ from tests.support.simulated_tab import Record
 pytestmark = pytest.mark.slow
 
 
-def tab(*records):
-    return [Record(*record) for record in records]
-
-
 def count(begin, end):
     """A number per second, from 100."""
     return [(begin + n, "number", 100 - n) for n in range(int(end - begin) + 1)]
@@ -33,13 +29,13 @@ def count(begin, end):
 OPEN, CUT, RETRY = (0, "open"), (30.2, "cut", 70), (33, "retry")
 SEEN = {
     "WSGI": [
-        tab(OPEN, (0.1, "page"), *count(0.1, 30.1), CUT, RETRY),
-        tab((1, "open"), (30.6, "page"), *count(30.7, 45)),
+        [OPEN, (0.1, "page"), *count(0.1, 30.1), CUT, RETRY],
+        [(1, "open"), (30.6, "page"), *count(30.7, 45)],
     ],
-    "WSGI --threads 2": [tab(OPEN), []],
+    "WSGI --threads 2": [[OPEN], []],
     "ASGI": [
-        tab(OPEN, (0.1, "page"), *count(0.2, 45)),
-        tab((1, "open"), (1.1, "page"), *count(1.2, 41), (42, "blastoff")),
+        [OPEN, (0.1, "page"), *count(0.2, 45)],
+        [(1, "open"), (1.1, "page"), *count(1.2, 41), (42, "blastoff")],
     ],
 }
 PICTURE = """\
@@ -75,7 +71,7 @@ def test_picture():
     )
     comparison.now = comparison.knobs.seconds = 45
     for each in comparison.runs:
-        each.tabs[:] = SEEN[each.name]
+        each.tabs[:] = [[Record(*record) for record in tab] for tab in SEEN[each.name]]
     comparison.report()
     lines = console.file.getvalue().splitlines()
     assert [line.rstrip() for line in lines] == PICTURE.splitlines()

@@ -7,6 +7,7 @@ TICK, DEBUG for all three; with `--svg FILE` this program makes a picture, too.
 import argparse
 import asyncio
 import io
+import itertools
 import re
 import sys
 import time
@@ -78,21 +79,17 @@ class Comparison:
         self.console.print(line, highlight=False)
         async with serving(*(run.server for run in self.runs)):
             self.begin = time.monotonic()
-            tabs = asyncio.gather(*self.tabs(), return_exceptions=True)
+            places = itertools.product(self.runs, range(self.knobs.tabs))
+            tabs = (self.tab(run, place) for run, place in places)
+            tabs = asyncio.gather(*tabs, return_exceptions=True)
             with Live(console=self.console, screen=True, auto_refresh=False) as live:
                 while self.clock() < self.knobs.seconds and not tabs.done():
                     live.update(self.picture(), refresh=True)
                     await asyncio.sleep(0.2)
 
-    def tabs(self):
-        """Tabs that open, and count, when they are awaited."""
-        for run in self.runs:
-            for place, records in enumerate(run.tabs):
-                yield self.tab(run.server.url, place, records)
-
-    async def tab(self, url, place, records):
+    async def tab(self, run, place):
         await asyncio.sleep(place)  # they open one second apart
-        await browse(url, records.append, self.clock)
+        await browse(run.server.url, run.tabs[place].append, self.clock)
 
     def clock(self):
         self.now = min(time.monotonic() - self.begin, self.knobs.seconds)
