@@ -1,8 +1,10 @@
-# The servers' command lines stand only here: everything starts them through make.
+# The only place with the servers' command lines: everything else starts them by make.
+# The top level is the lesson; what only serves it is in tests/ (its programs, too), and
+# .gunicorn.py and .preflight.py are dot-files.
 PYTHON ?= python3
 VENV = .venv
 BIN = $(VENV)/bin
-# Read from make's own command line only: some shells export a HOST of their own.
+# These two are read from make's command line only: some shells export a HOST.
 HOST = 127.0.0.1
 SERVER = uvicorn
 COUNT ?= 100
@@ -26,7 +28,8 @@ else
 $(error SERVER=$(SERVER) is neither uvicorn nor gunicorn: try SERVER=gunicorn)
 endif
 
-# Set for other projects, these mislead pip or Python; index, proxy and the like stay.
+# If these are set for other projects, they mislead pip or Python. What is needed, such
+# as an index or a proxy, is passed on.
 unexport PIP_TARGET PIP_PREFIX PIP_ROOT PYTHONHOME PYTHONSAFEPATH PYTHONWARNINGS
 export PIP_USER = 0
 

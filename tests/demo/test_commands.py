@@ -1,4 +1,4 @@
-"""What a reader's machine may bring: a wrong knob, a taken port, a shell's settings."""
+"""What a reader may run into: a wrong knob, a taken port, a shell's settings."""
 
 import os
 import re
@@ -25,18 +25,12 @@ ANNOUNCED = [
     ),
 ]
 WRONG = ["COUNT=ten", "TICK=nan", "PORT=x"]
-# What a developer's shell may hold for other projects, which are in the folder {0}.
+# What a developer's shell may hold for other projects.
 SHELL = """DEBUG=True DJANGO_SETTINGS_MODULE=settings HOST=x86_64-conda-linux-gnu
-    LC_ALL=C MAKEFLAGS=-j8 PIP_PREFIX={0} PIP_ROOT={0} PIP_TARGET={0} PIP_USER=1
-    PYTHONHOME={0} PYTHONPATH={0} PYTHONSAFEPATH=1 PYTHONWARNINGS=error
-    UVICORN_PORT=1"""
-
-
-@pytest.fixture
-def shell(tmp_path):
-    for name in ("app.py", "handlers.py", "tests.py"):
-        (tmp_path / name).write_text("raise SystemExit('this is another project')")
-    return dict(pair.split("=") for pair in SHELL.format(tmp_path).split())
+    LC_ALL=C MAKEFLAGS=-j8 PIP_PREFIX=/other PIP_ROOT=/other PIP_TARGET=/other
+    PIP_USER=1 PYTHONHOME=/other PYTHONPATH=/other PYTHONSAFEPATH=1
+    PYTHONWARNINGS=error SERVER=other UVICORN_PORT=1"""
+SHELL = dict(pair.split("=") for pair in SHELL.split())
 
 
 @pytest.mark.parametrize("knob", [*WRONG, "SERVER=x", "PORT={}"])
@@ -56,17 +50,17 @@ def test_what_is_announced(target, knobs, words):
     assert re.fullmatch(words, run(command, DEFAULTS | knobs)[1].strip())
 
 
-def test_another_projects_settings_mislead_no_installation(shell):
-    _, output, _ = run_make("--eval=show: ; @env", "show", environment=shell)
+def test_another_projects_settings_mislead_no_installation():
+    _, output, _ = run_make("--eval=show: ; @env", "show", environment=SHELL)
     lines = output.splitlines()
-    passed = {name for name, value in shell.items() if f"{name}={value}" in lines}
+    passed = {name for name, value in SHELL.items() if f"{name}={value}" in lines}
     assert {name for name in passed if name.startswith("PIP_")} == set()
     assert {name for name in passed if name.startswith("PYTHON")} == {"PYTHONPATH"}
 
 
 @pytest.mark.parametrize("target", ["run-wsgi", "run-asgi"])
-def test_another_projects_settings_mislead_no_server_and_no_program(shell, target):
-    with patch.dict(os.environ, shell), Server(target) as server:
+def test_another_projects_settings_mislead_no_server_and_no_program(target):
+    with patch.dict(os.environ, SHELL), Server(target) as server:
         page = httpx.get(f"{server.url}/none", timeout=20)
     assert (page.status_code, "DEBUG" in page.text) == (404, False)
-    assert "streams" in run_make("bench", "STREAMS=x", environment=shell)[2][-1].lower()
+    assert "streams" in run_make("bench", "STREAMS=x", environment=SHELL)[2][-1].lower()

@@ -66,9 +66,7 @@ tabs that counted at once    1 of 2             0 of 2   2 of 2
 
 def test_picture():
     console = Console(width=80, file=io.StringIO())
-    comparison = Comparison(
-        read_knobs(["--tabs=2", "--count=100", "--tick=1"]), console
-    )
+    comparison = Comparison(read_knobs(["--tabs=2"]), console)
     comparison.now = comparison.knobs.seconds = 45
     for each in comparison.runs:
         each.tabs[:] = [[Record(*record) for record in tab] for tab in SEEN[each.name]]
@@ -109,7 +107,7 @@ def test_bad_gunicorn_options():
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGHUP])
 @pytest.mark.parametrize("seconds", [0, 3])
 def test_no_process_is_left(seconds, end):
-    """Whenever it is ended. The picture so far is printed, and shows no cut."""
+    """Whenever it is ended. It prints the picture so far, in which nothing is cut."""
     with running(make("compare"), stdout=PIPE, stderr=PIPE) as process:
         inside = partial(psutil.Process(process.pid).children, recursive=True)
         deadline = time.monotonic() + 40

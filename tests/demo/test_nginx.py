@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 
 from tests.support.server import ROOT, Server, free_port, running, wait_for_page
 
-# Not every user has the folder of the servers in PATH.
+# Not every user's PATH has the folder in which servers are installed.
 NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
 CONFIGURATION = """
 daemon off;

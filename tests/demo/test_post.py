@@ -8,20 +8,21 @@ import re
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from statistics import median
 
 import httpx
 import pytest
 from django.core.asgi import get_asgi_application
 from playwright.sync_api import expect
 
+from tests.programs.bench import cpu
 from tests.support.load import fetch_page
 from tests.support.server import Server, free_port, run, running, wait_for_page
 from tests.support.simulated_tab import COUNTDOWN, browse_until, received
 
 pytestmark = pytest.mark.slow
 ON_DJANGOS_OWN = "tests.programs.alternatives:stock"
-# gunicorn's options, and how many of five tabs count. A sync worker would be cut.
+# gunicorn's options, and how many of five tabs count. With these, a sync worker would
+# be killed after three seconds.
 GUNICORNS = [("--threads 4 --timeout 3", 4), ("--worker-class gevent --timeout 3", 5)]
 
 
@@ -64,19 +65,17 @@ def first_event(server):
 async def test_1_plain_page_costs_about_the_same_over_wsgi_and_asgi():
     """CPU time, to within a factor of three; `make bench` measures it."""
     with Server("run-wsgi") as gunicorn, Server("run-asgi") as uvicorn:
-        # In turns, so that whatever else the machine does hits both of them.
-        rounds = [(await page_cpu(gunicorn), await page_cpu(uvicorn)) for _ in range(3)]
-    wsgi, asgi = map(median, zip(*rounds, strict=True))
+        wsgi, asgi = await page_cpu(gunicorn), await page_cpu(uvicorn)
     assert max(wsgi, asgi) < 3 * min(wsgi, asgi)
 
 
-async def page_cpu(server, pages=100):
-    """Seconds of CPU that the worker takes for so many pages."""
+async def page_cpu(server, pages=200):
+    """The microseconds of CPU that the worker takes for so many pages."""
     worker = server.worker()
-    before = sum(worker.cpu_times()[:2])  # user and system
+    before = cpu(worker)
     for _ in range(pages):
         await fetch_page(server.port)
-    return sum(worker.cpu_times()[:2]) - before
+    return cpu(worker) - before
 
 
 @pytest.mark.parametrize(("options", "counting"), GUNICORNS)

@@ -18,7 +18,7 @@ HEADERS = {
     "cache-control: no-cache",
     "x-accel-buffering: no",
 }
-# Each of them in a chunk of its own (RFC 9112, section 7.1).
+# Each event is sent in a chunk of its own (RFC 9112, section 7.1).
 EVENTS = b"".join(b'18\r\nevent:i\ndata: {"i": %d}\n\n\r\n' % i for i in (2, 1, 0))
 STARTED = "Started server process|ASGI server listening"  # what each ASGI worker logs
 WITHOUT_DEFER = "import socket\nvars(socket).pop('TCP_DEFER_ACCEPT', None)\n"
@@ -61,7 +61,7 @@ async def test_ctrl_c_or_closing_the_terminal_ends_server_and_streams(
     """Either way, the system sends a signal to all that runs in the terminal."""
     with Server(target, **variables) as server:
         while "WORKERS" in variables and len(re.findall(STARTED, server.log())) < 2:
-            await asyncio.sleep(0.05)  # Ctrl-C during the imports is another story
+            await asyncio.sleep(0.05)  # at Ctrl-C, both are done with their imports
         opened = await open_streams(server.port, streams, patience=5)
         programs = psutil.Process(server.process.pid).children(recursive=True)
         signal_group(server.process, end)

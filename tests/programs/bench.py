@@ -2,8 +2,8 @@
 
     make bench [STREAMS=1000] [TICK=1]
 
-Every alternative serves the same from a fresh server. A stream is on time if an event
-has come within the last two ticks and a half second. What one of a few costs is noise.
+Every alternative serves the same from a fresh server. A stream is on time if its latest
+event is at most two ticks and half a second old.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from tests.programs.common import add_knobs, run_program, serving
 from tests.support.load import fetch_page, open_streams
 from tests.support.server import Server
 
-# What make starts; {n}: more than there are streams, as gunicorn's limit is 1,000.
+# What make starts. {n} is more than the number of streams; gunicorn's default is 1,000.
 LIMIT = "--worker-connections {n}"
 ALTERNATIVES = {
     "this project": "run-asgi ASGI=app:asgi_application",
@@ -42,19 +42,19 @@ COLUMNS = (
 )
 COUNT = 9999  # no stream ends before it is measured
 PAGES = 1000
-SPARE = 100  # connections, threads, files: for all that is not a measured stream
-PATIENCE = 4  # seconds without a further stream: the server opens no more
+SPARE = 100  # connections, threads and files for everything else than the streams
+PATIENCE = 4  # seconds without another stream, after which the server is full
 
 
 async def measure(command, number, tick):
-    """Measure a fresh server; return its row, None where there is nothing to say."""
+    """Measure a fresh server; return its row, with None for a cost that is unknown."""
     target, *variables = shlex.split(command.format(n=number + SPARE))
     variables = dict(variable.split("=", 1) for variable in variables)
-    # gunicorn writes no access log unless it is told.
+    # By default uvicorn writes an access log, and gunicorn does not.
     server = Server(target, COUNT=COUNT, TICK=tick, UVICORN_ACCESS_LOG=0, **variables)
     async with serving(server):
         for stream in await open_streams(server.port, 1, PATIENCE):
-            stream.transport.abort()  # it was there for the worker's imports
+            stream.transport.abort()  # the first stream also costs some imports
         worker = server.worker()
         before = cpu(worker)
         for _ in range(PAGES):
@@ -72,7 +72,7 @@ async def stream_costs(port, worker, number, tick):
     watched, after = cpu(worker), events(streams)
     soon = time.perf_counter() - 2 * tick - 0.5
     on_time = sum(not s.transport.is_closing() and s.times[-1] > soon for s in streams)
-    # Fewer than were asked for are less work; what one of a few costs is noise.
+    # Fewer streams than the others have are less work, and those of a few are noise.
     if len(streams) < max(number, 100):
         return on_time, threads, None, None, None
     kilobytes = (worker.memory_full_info().uss - memory) / 1000 / number

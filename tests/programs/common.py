@@ -11,12 +11,13 @@ import httpx
 
 from tests.support.server import MAKEFILE
 
+# make passes them on; a program that is started without make reads them itself.
 DEFAULTS = dict(re.findall(r"^([A-Z]+) \??= (.*)", MAKEFILE, re.MULTILINE))
 SERVER_KNOBS = {"SERVER": str, "WORKERS": int, "COUNT": int, "TICK": float}
 
 
 def add_knobs(parser, **types):
-    """Add an option for each of make's variables, which are its default."""
+    """Add an option of this type for each name; its default is make's variable."""
     for name, kind in types.items():
         default = os.environ.get(name, DEFAULTS.get(name, ""))
         parser.add_argument(f"--{name.lower()}", type=kind, default=default)
@@ -37,8 +38,8 @@ async def serving(*servers):
 
 def run_program(program):
     """Run a coroutine; return the exit status, or exit with what went wrong."""
-    # A signal cancels what is awaited, as asyncio does at Ctrl-C. So it never comes
-    # between the start of a process and the moment when the program knows of it.
+    # Each signal cancels what is awaited, as Ctrl-C does with asyncio. So none can come
+    # between the start of a process and the moment when the program knows about it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in signal.SIGTERM, signal.SIGHUP:
         signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))

@@ -24,8 +24,8 @@ from tests.programs.timeline import Run, summary, timeline
 from tests.support.server import Server
 from tests.support.simulated_tab import browse
 
-FAST = 0.2  # of the usual times; boots and reconnections take as long as ever
-# Without the fonts that a viewer would fetch; any fixed-width font will do.
+FAST = 0.2  # of the usual tick and timeout; a boot or a reconnection is never faster
+# rich's template without the fonts that a viewer would download.
 SVG_FORMAT = re.sub(r"@font-face {{.*?}}\s*", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
 
 
@@ -37,8 +37,8 @@ def read_knobs(arguments=None):
     knobs = parser.parse_args(arguments)
     pace = FAST if knobs.fast == "1" else 1
     knobs.tick, knobs.timeout = knobs.tick * pace, Timeout.default * pace
-    turn = min(knobs.timeout, (knobs.count + 1) * knobs.tick)  # of a tab over WSGI
-    # All tabs are open, the first one had its turn, and the next has begun.
+    turn = min(knobs.timeout, (knobs.count + 1) * knobs.tick)  # of a WSGI tab
+    # All tabs can open, the first one can have its turn, and the next one can begin.
     knobs.seconds = round(knobs.tabs + 1.4 * turn)
     return knobs
 
@@ -47,7 +47,7 @@ def plan(knobs):
     """What is compared: a run for each server, which has not been started."""
     told = {name: getattr(knobs, name.lower()) for name in SERVER_KNOBS}
     workers = "worker" if knobs.workers == 1 else "workers"
-    # With FAST a worker boots no faster, unless it finds the application loaded.
+    # Workers boot faster if the application has been loaded before them.
     fast = f"--timeout {knobs.timeout:g} --preload" if knobs.fast == "1" else ""
 
     def run(interface, description, options=""):
@@ -74,7 +74,7 @@ class Comparison:
         self.runs = [*plan(knobs)]
 
     async def run(self):
-        """Until time is up, or every tab has reached Blastoff."""
+        """Run servers and tabs until time is up or all tabs have reached Blastoff."""
         line = f"Starting three servers for {self.knobs.seconds} seconds ..."
         self.console.print(line, highlight=False)
         async with serving(*(run.server for run in self.runs)):

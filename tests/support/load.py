@@ -1,14 +1,14 @@
 """A client for event streams by the thousand, and for plain pages.
 
-On asyncio's bare protocols: an HTTP library takes more CPU per event than the servers
-do, and on two cores it would be the client that is measured.
+It uses asyncio's protocols directly. With an HTTP library the client would need more
+CPU per event than the servers, and slow them down on two cores.
 """
 
 import asyncio
 import time
 from contextlib import suppress
 
-PACE = 0.0021  # seconds between two streams, so that their events spread over a second
+PACE = 0.0021  # seconds between two streams, which spreads their events over a second
 REQUEST = b"GET %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
 

@@ -1,4 +1,4 @@
-"""Start a real server by the Makefile's own targets, as a reader would, and stop it."""
+"""Start a real server by the Makefile's targets, as a reader would, and stop it."""
 
 import os
 import random
@@ -17,7 +17,7 @@ import httpx
 import psutil
 
 ROOT = Path(__file__).resolve().parents[2]
-VENV = os.path.relpath(sys.prefix, ROOT)  # make takes no path with a space in it
+VENV = os.path.relpath(sys.prefix, ROOT)  # relative, since make splits at spaces
 MAKEFILE = (ROOT / "Makefile").read_text()
 KNOBS = set(re.findall(r"\b([A-Z_]+)=", MAKEFILE))  # as `make help` lists them
 # No proxies and no certificates: every server is on this machine.
@@ -25,7 +25,7 @@ HTTPX_OPTIONS = {"trust_env": False, "verify": False}
 
 
 def free_port():
-    """A free port below those that clients are given; the next two are nobody's."""
+    """A free port, below those that clients get; nobody is given the next two."""
     while True:
         port = random.randrange(10_000, 30_000, 3)
         with suppress(OSError):
@@ -118,7 +118,7 @@ class Server:
         self.launch()
         try:
             self.wait()
-        except BaseException:  # Ctrl-C included, which does not reach the server
+        except BaseException:  # also at Ctrl-C, which does not reach the server
             self.kill()
             raise
 

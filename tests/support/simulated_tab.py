@@ -1,4 +1,4 @@
-"""Be a browser's tab: load the page, read its stream, reconnect; and record it all."""
+"""A simulated browser tab: it loads the page, reads the stream, and reconnects."""
 
 import asyncio
 import time
@@ -10,8 +10,8 @@ from httpx_sse import aconnect_sse
 
 from tests.support.server import HTTPX_OPTIONS
 
-RECONNECT = 3.0  # seconds; what Chromium waits before EventSource tries again
-COUNTDOWN = list(range(100, -1, -1))
+RECONNECT = 3.0  # seconds that Chromium waits before its EventSource reconnects
+COUNTDOWN = list(range(100, -1, -1))  # what the post's page shows
 
 
 class Record(NamedTuple):
@@ -28,7 +28,7 @@ class Record(NamedTuple):
 
 
 async def browse(url, record, clock=time.monotonic):
-    """Be a tab until Blastoff, and call record with each Record."""
+    """Be a tab until Blastoff, and call record() with each Record."""
 
     def note(kind, value=None):
         record(Record(clock(), kind, value))
@@ -48,12 +48,12 @@ async def browse(url, record, clock=time.monotonic):
 async def count(client, note):
     """Read one event stream; return its last number."""
     last = None
-    with suppress(httpx.TransportError):  # a killed worker's stream ends in the middle
+    with suppress(httpx.TransportError):  # the stream of a killed worker breaks off
         async with aclosing(stream_numbers(client)) as stream:
             async for last in stream:
                 note("number", last)
                 if last == 0:
-                    break  # as the page does, which closes its EventSource
+                    break  # the page closes its EventSource here, too
     return last
 
 
