@@ -67,6 +67,8 @@ async def test_ctrl_c_or_closing_the_terminal_ends_server_and_streams(
         signal_group(server.process, end)
         _, left = await asyncio.to_thread(psutil.wait_procs, programs, timeout=10)
         assert "Traceback" not in server.log()
+        if "SERVER" in variables and end == signal.SIGINT:  # streams end in order
+            assert "Worker exiting" in server.log()
     assert (len(opened), left) == (streams, [])
 
 

@@ -11,7 +11,6 @@ import itertools
 import re
 import sys
 import time
-from contextlib import suppress
 
 from gunicorn.config import Timeout
 from rich.console import CONSOLE_SVG_FORMAT, Console, Group
@@ -121,9 +120,8 @@ def main():
     status = run_program(comparison.run())
     if not comparison.now:
         sys.exit(status)  # it was ended before there was anything to see
-    with suppress(OSError):  # the terminal may have been closed
-        comparison.console.line()
-        comparison.report()
+    comparison.console.line()
+    comparison.report()
     if knobs.svg:
         comparison.console = Console(record=True, width=80, file=io.StringIO())
         comparison.report()
