@@ -50,8 +50,11 @@ def test_what_is_announced(target, knobs, words):
     assert re.fullmatch(words, run(command, DEFAULTS | knobs)[1].strip())
 
 
-def test_another_projects_settings_mislead_no_installation():
-    _, output, _ = run_make("--eval=show: ; @env", "show", environment=SHELL)
+def test_another_projects_settings_mislead_no_installation(tmp_path):
+    show = tmp_path / "show.mk"
+    show.write_text("show:; @env")
+    files = ("--file=Makefile", f"--file={show}")
+    _, output, _ = run_make("show", *files, environment=SHELL)
     lines = output.splitlines()
     passed = {name for name, value in SHELL.items() if f"{name}={value}" in lines}
     assert {name for name in passed if name.startswith("PIP_")} == set()

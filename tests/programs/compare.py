@@ -1,7 +1,7 @@
 """The same countdown on three servers, side by side, as their tabs receive it.
 
-make compare [TABS=3] [FAST=1] [GUNICORN_CMD_ARGS="--timeout 0"], and WORKERS, COUNT,
-TICK, DEBUG for all three; with `--svg FILE` this program makes a picture, too.
+make compare [TABS=3] [FAST=1] [SERVER=gunicorn] [GUNICORN_CMD_ARGS="--timeout 0"], and
+WORKERS, COUNT, TICK, DEBUG for all three; with `--svg FILE` it saves a picture, too.
 """
 
 import argparse
