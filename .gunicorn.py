@@ -1,4 +1,4 @@
-"""What no command line option of gunicorn's can do.
+"""Hooks for what gunicorn has no command line option for.
 
 Browsers open spare connections in advance. A sync worker that accepts one waits 30
 seconds for a request and serves nobody, so silent connections must not reach it.
@@ -8,14 +8,15 @@ import os
 import socket
 from select import select
 
+from gunicorn.workers.gasgi import ASGIWorker
 from gunicorn.workers.sync import SyncWorker
 
 
 def when_ready(server):
-    # When the terminal is closed: gunicorn would reload, and keep its port for ever.
+    # When its terminal is closed, gunicorn would reload and keep its port for ever.
     server.handle_hup = server.handle_int
     if not hasattr(socket, "TCP_DEFER_ACCEPT"):  # macOS
-        SyncWorker.accept = accept  # as a worker_class it would disable --threads
+        SyncWorker.accept = accept  # gunicorn would ignore --threads with a new class
         return
     for listener in server.LISTENERS:
         if listener.family != socket.AF_UNIX:
@@ -32,4 +33,5 @@ def accept(worker, listener):
 
 
 def worker_int(worker):
-    os._exit(0)  # at Ctrl-C gunicorn would log the interrupted sleep as an error
+    if not isinstance(worker, ASGIWorker):  # that one ends its streams in order
+        os._exit(0)  # or gunicorn would log the interrupted sleep as an error

@@ -1,6 +1,6 @@
-"""Before a server starts: stop at what cannot work; say where to look, and for what.
+"""Before a server starts: refuse what cannot work, and say what to open and watch.
 
-The servers would say what is wrong in many lines, gunicorn after five seconds.
+The servers themselves would take many lines to report a mistake, gunicorn five seconds.
 """
 
 import os
@@ -9,11 +9,11 @@ import sys
 from contextlib import suppress
 
 
-def countdown():
-    count, tick = os.environ.get("COUNT", "100"), os.environ.get("TICK", "1")
+def check_knobs():
+    count, tick = os.environ["COUNT"], os.environ["TICK"]
     with suppress(ValueError):
         if int(count) >= 0 and 0 <= float(tick) < 1e6:
-            return int(count), float(tick)
+            return
     sys.exit(f"COUNT={count} TICK={tick}: must be numbers >= 0, try COUNT=20 TICK=0.5")
 
 
@@ -27,22 +27,19 @@ def addresses(host, port):
             yield f"(on another device http://{probe.getsockname()[0]}:{port}/)"
 
 
-def story(target, count, tick):
-    if os.environ.get("WORKERS", "1") != "1" or os.environ.get("GUNICORN_CMD_ARGS"):
+def story(target):
+    if os.environ["WORKERS"] != "1" or os.environ.get("GUNICORN_CMD_ARGS"):
         return "some tabs."
     if target == "run-asgi":
         return "three tabs: all of them count at once, down to Blastoff."
-    end = "when it has finished"
-    if count * tick > 30:  # gunicorn's timeout
-        end = f"when it is cut, at about {count - 30 / tick:.0f}"
-    return f"three tabs: one counts, the others stay blank; {end}, another counts."
+    return "three tabs: one counts, the others stay blank until it ends or is cut."
 
 
 target, host, port = sys.argv[1:]
-count, tick = countdown()
+check_knobs()
 try:
     socket.create_server((host, int(port))).close()
 except (OSError, OverflowError, ValueError) as error:
     advice = f"try make {target} PORT=8080, or another HOST"
     sys.exit(f"HOST={host} PORT={port}: {error}: {advice}")
-print("Open", *addresses(host, port), "in", story(target, count, tick))
+print("Open", *addresses(host, port), "in", story(target))

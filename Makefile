@@ -1,15 +1,35 @@
-# The servers' command lines stand only here: everything starts them through make.
+# The only place with the servers' command lines: everything else starts them by make.
+# The top level is the lesson; what only serves it is in tests/ (its programs, too), and
+# .gunicorn.py and .preflight.py are dot-files.
 PYTHON ?= python3
 VENV = .venv
 BIN = $(VENV)/bin
-# Counts behind make alone: some shells have a variable of the same name.
+# These two are read from make's command line only: some shells export a HOST.
 HOST = 127.0.0.1
+SERVER = uvicorn
+COUNT ?= 100
+TICK ?= 1
 WORKERS ?= 1
-# What uvicorn serves; `make bench` has others in tests/programs/foundations.py.
+TABS ?= 3
+STREAMS ?= 1000
+export SERVER COUNT TICK WORKERS TABS STREAMS
+# What run-asgi serves; `make bench` has others in tests/programs/alternatives.py.
 ASGI = app:asgi_application
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-# Set for other projects, these mislead pip or Python; index, proxy and the like stay.
+GUNICORN = --workers '$(WORKERS)' --bind '$(HOST):$(PORT)' --graceful-timeout 1 \
+    --no-control-socket --config .gunicorn.py
+ifeq ($(SERVER),uvicorn)
+RUN_ASGI = uvicorn $(ASGI) --workers '$(WORKERS)' --host '$(HOST)' --port '$(PORT)' \
+    --timeout-graceful-shutdown 1 --lifespan off
+else ifeq ($(SERVER),gunicorn)
+RUN_ASGI = gunicorn $(ASGI) --worker-class asgi $(GUNICORN)
+else
+$(error SERVER=$(SERVER) is neither uvicorn nor gunicorn: try SERVER=gunicorn)
+endif
+
+# If these are set for other projects, they mislead pip or Python. What is needed, such
+# as an index or a proxy, is passed on.
 unexport PIP_TARGET PIP_PREFIX PIP_ROOT PYTHONHOME PYTHONSAFEPATH PYTHONWARNINGS
 export PIP_USER = 0
 
@@ -21,16 +41,13 @@ help:
 run-wsgi: PORT ?= 8000
 run-wsgi: $(VENV)/.demo
 	@$(BIN)/python .preflight.py $@ '$(HOST)' '$(PORT)'
-	$(BIN)/python -m gunicorn app:wsgi_application --workers '$(WORKERS)' \
-	    --bind '$(HOST):$(PORT)' --graceful-timeout 1 --no-control-socket \
-	    --config .gunicorn.py
+	$(BIN)/python -m gunicorn app:wsgi_application $(GUNICORN)
 
 ## make run-asgi  uvicorn: one worker, and all tabs count at once
 run-asgi: PORT ?= 8001
 run-asgi: $(VENV)/.demo
 	@$(BIN)/python .preflight.py $@ '$(HOST)' '$(PORT)'
-	$(BIN)/python -m uvicorn $(ASGI) --workers '$(WORKERS)' --host '$(HOST)' \
-	    --port '$(PORT)' --timeout-graceful-shutdown 1 --lifespan off
+	$(BIN)/python -m $(RUN_ASGI)
 
 ## make tabs      both in one browser window: a row of tabs for each
 ## make compare   three servers side by side: who counts, who waits, in this terminal
@@ -50,7 +67,8 @@ clean:
 
 ## COUNT=20, TICK=0.5 (seconds), DEBUG=1, WORKERS=2, PORT=8080: before or behind make,
 ## as TABS=4 (tabs, compare), STREAMS=200 (bench), FAST=1 (compare: a fifth of the time)
-## and GUNICORN_CMD_ARGS="--threads 4". HOST=0.0.0.0, for other devices: behind it.
+## and GUNICORN_CMD_ARGS="--threads 4". Behind make: HOST=0.0.0.0, for other devices;
+## SERVER=gunicorn, whose ASGI worker then takes uvicorn's place.
 
 # The stamps come last, so that an interrupted install is not taken for a finished one.
 $(VENV)/.demo: requirements.txt

@@ -2,17 +2,16 @@
 
 import os
 import re
-import signal
 
 import pytest
 
-# A developer's knobs, a make above the tests, proxies: nothing of it reaches a server.
-KNOBS = "COUNT|TICK|DEBUG|PORT|WORKERS|TABS|FAST|STREAMS|GUNICORN_CMD_ARGS"
+from tests.support.server import KNOBS
+
+# A developer's knobs and proxies, and the options of a make that runs the tests, would
+# reach the servers.
 for name in list(os.environ):
-    if re.fullmatch(rf"{KNOBS}|MAKEFLAGS|MAKELEVEL|.*_proxy", name, re.IGNORECASE):
+    if name in KNOBS or re.fullmatch("MAKE.*|.*_proxy", name, re.IGNORECASE):
         del os.environ[name]
-# What a script starts with & ignores Ctrl-C, and so would the servers of the tests.
-signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

@@ -17,11 +17,12 @@ ROWS = {
     "gunicorn sync": (1, FEW),
     "gunicorn threads": (100, ONE_EACH),
     "gunicorn gevent": (100, FEW),
+    "gunicorn asgi": (100, FEW),
 }
 
 
 @pytest.mark.slow
-def test_every_contestant_has_a_row_and_the_figures_differ_as_they_must():
+def test_every_alternative_has_a_row_and_the_figures_differ_as_they_must():
     command = [sys.executable, "-m", "tests.programs.bench"]
     knobs = {"STREAMS": "100", "TICK": "0.2"}
     status, output, errors = run(command, knobs, timeout=120)

@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.support.server import ROOT, Server, signal_group
-from tests.support.tab import COUNTDOWN, stream_numbers
+from tests.support.simulated_tab import COUNTDOWN, stream_numbers
 
 README = (ROOT / "README.md").read_text()
 

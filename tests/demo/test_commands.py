@@ -1,47 +1,39 @@
-"""What a reader's machine may bring: a wrong knob, a taken port, a shell's settings."""
+"""What a reader may run into: a wrong knob, a taken port, a shell's settings."""
 
+import os
 import re
 import socket
 import sys
-import zipfile
+from unittest.mock import patch
 
 import httpx
 import pytest
 
-from tests.support.server import (
-    ROOT,
-    free_port,
-    make,
-    run,
-    run_make,
-    running,
-    wait_for_port,
-)
+from tests.programs.common import DEFAULTS
+from tests.support.server import Server, run, run_make
 
-STORIES = [
-    ("run-wsgi", {}, "three tabs: one counts, .* when it is cut, at about 70, another"),
-    ("run-wsgi", {"TICK": "0.5"}, "three tabs: one counts, .* at about 40, another"),
-    ("run-wsgi", {"COUNT": "50", "TICK": "0.5"}, ".* counts, .* when it has finished"),
-    ("run-wsgi", {"WORKERS": "3"}, r"some tabs\.$"),
-    ("run-wsgi", {"GUNICORN_CMD_ARGS": "--threads 4"}, r"some tabs\.$"),
-    ("run-asgi", {"TICK": "0.5"}, "three tabs: all of them count at once"),
+ADDRESS = "Open http://localhost:0/ "
+ANNOUNCED = [
+    ("run-wsgi", {}, f"{ADDRESS}in three tabs: one counts, the others stay blank .*"),
+    ("run-wsgi", {"WORKERS": "3"}, f"{ADDRESS}in some tabs."),
+    ("run-wsgi", {"GUNICORN_CMD_ARGS": "--threads 4"}, f"{ADDRESS}in some tabs."),
+    ("run-asgi", {}, f"{ADDRESS}in three tabs: all of them count at once, .*"),
+    (
+        "run-asgi",
+        {"HOST": "0.0.0.0"},
+        rf"{ADDRESS}\(on .* http://[\d.]+:0/\) in .*",
+    ),
 ]
-# What a developer's shell may hold for other projects, which are in the folder {0}.
+WRONG = ["COUNT=ten", "TICK=nan", "PORT=x"]
+# What a developer's shell may hold for other projects.
 SHELL = """DEBUG=True DJANGO_SETTINGS_MODULE=settings HOST=x86_64-conda-linux-gnu
-    LC_ALL=C MAKEFLAGS=-j8 PIP_CONFIG_FILE={0}/pip.conf PIP_PREFIX={0}/prefix
-    PIP_ROOT={0}/root PIP_TARGET={0}/target PIP_USER=1 PYTHONHOME={0} PYTHONPATH={0}
-    PYTHONSAFEPATH=1 PYTHONWARNINGS=error UVICORN_PORT=1"""
+    LC_ALL=C MAKEFLAGS=-j8 PIP_PREFIX=/other PIP_ROOT=/other PIP_TARGET=/other
+    PIP_USER=1 PYTHONHOME=/other PYTHONPATH=/other PYTHONSAFEPATH=1
+    PYTHONWARNINGS=error SERVER=other UVICORN_PORT=1"""
+SHELL = dict(pair.split("=") for pair in SHELL.split())
 
 
-@pytest.fixture
-def shell(tmp_path):
-    (tmp_path / "pip.conf").write_text("[global]\nuser = true\n")
-    for name in ("app.py", "handlers.py", "tests.py"):
-        (tmp_path / name).write_text("raise SystemExit('this is another project')")
-    return dict(pair.split("=") for pair in SHELL.format(tmp_path).split())
-
-
-@pytest.mark.parametrize("knob", ["COUNT=ten", "TICK=nan", "PORT=x", "PORT={}"])
+@pytest.mark.parametrize("knob", [*WRONG, "SERVER=x", "PORT={}"])
 def test_bad_knob_and_taken_port_are_one_line_and_nothing_starts(knob):
     with socket.create_server(("127.0.0.1", 0)) as other:
         knob = knob.format(other.getsockname()[1])
@@ -50,36 +42,28 @@ def test_bad_knob_and_taken_port_are_one_line_and_nothing_starts(knob):
     assert re.search(rf"{knob}[ :].* try .*{knob[:4]}", errors[0])
 
 
-@pytest.mark.parametrize(("target", "knobs", "story"), STORIES)
-def test_what_to_watch(target, knobs, story):
+@pytest.mark.parametrize(("target", "knobs", "words"), ANNOUNCED)
+def test_what_is_announced(target, knobs, words):
     """The words alone; that they are true, test_post.py and test_servers.py show."""
-    command = [sys.executable, ".preflight.py", target, "127.0.0.1", "0"]
-    assert re.match(f"Open http://localhost:0/ in {story}", run(command, knobs)[1])
+    host = knobs.get("HOST", "127.0.0.1")
+    command = [sys.executable, ".preflight.py", target, host, "0"]
+    assert re.fullmatch(words, run(command, DEFAULTS | knobs)[1].strip())
 
 
-def test_address_for_other_devices():
-    command = [sys.executable, ".preflight.py", "run-asgi", "0.0.0.0", "0"]
-    assert re.match(r"Open \S+ \(on another device http://[\d.]+:0/\)", run(command)[1])
-
-
-def test_another_projects_settings_mislead_no_installation(shell, tmp_path):
-    wheel = tmp_path / "thing-1-py3-none-any.whl"  # which needs no network
-    with zipfile.ZipFile(wheel, "w") as archive:
-        archive.writestr("thing.py", "")
-        for name in ("METADATA", "WHEEL", "RECORD"):
-            text = "Name: thing\nVersion: 1\nWheel-Version: 1.0\n" * (name != "RECORD")
-            archive.writestr(f"thing-1.dist-info/{name}", text)
-    (tmp_path / "requirements.txt").write_text(str(wheel))
-    command = ["make", "--directory", tmp_path, "--file", ROOT / "Makefile"]
-    run([*command, ".venv/.demo", f"PYTHON={sys.executable}"], shell)
-    assert run([tmp_path / ".venv/bin/python", "-c", "import thing"])[0] == 0
+def test_another_projects_settings_mislead_no_installation(tmp_path):
+    show = tmp_path / "show.mk"
+    show.write_text("show:; @env")
+    files = ("--file=Makefile", f"--file={show}")
+    _, output, _ = run_make("show", *files, environment=SHELL)
+    lines = output.splitlines()
+    passed = {name for name, value in SHELL.items() if f"{name}={value}" in lines}
+    assert {name for name in passed if name.startswith("PIP_")} == set()
+    assert {name for name in passed if name.startswith("PYTHON")} == {"PYTHONPATH"}
 
 
 @pytest.mark.parametrize("target", ["run-wsgi", "run-asgi"])
-def test_another_projects_settings_mislead_no_server_and_no_program(shell, target):
-    port = free_port()
-    with running(make(target, f"PORT={port}"), shell):
-        wait_for_port(port)
-        page = httpx.get(f"http://127.0.0.1:{port}/none", trust_env=False, timeout=20)
+def test_another_projects_settings_mislead_no_server_and_no_program(target):
+    with patch.dict(os.environ, SHELL), Server(target) as server:
+        page = httpx.get(f"{server.url}/none", timeout=20)
     assert (page.status_code, "DEBUG" in page.text) == (404, False)
-    assert "streams" in run_make("bench", "STREAMS=x", environment=shell)[2][-1].lower()
+    assert "streams" in run_make("bench", "STREAMS=x", environment=SHELL)[2][-1].lower()

@@ -8,21 +8,17 @@ import signal
 import sys
 import time
 from functools import partial
-from subprocess import PIPE, STDOUT
+from subprocess import PIPE
 
 import psutil
 import pytest
 from rich.console import Console
 
-from tests.programs.compare import Comparison, read_knobs, servers
-from tests.support.server import make, run, run_make, running
-from tests.support.tab import Record
+from tests.programs.compare import Comparison, plan, read_knobs
+from tests.support.server import make, run, run_make, running, signal_group
+from tests.support.simulated_tab import Record
 
 pytestmark = pytest.mark.slow
-
-
-def tab(*records):
-    return [Record(*record) for record in records]
 
 
 def count(begin, end):
@@ -33,13 +29,13 @@ def count(begin, end):
 OPEN, CUT, RETRY = (0, "open"), (30.2, "cut", 70), (33, "retry")
 SEEN = {
     "WSGI": [
-        tab(OPEN, (0.1, "page"), *count(0.1, 30.1), CUT, RETRY),
-        tab((1, "open"), (30.6, "page"), *count(30.7, 45)),
+        [OPEN, (0.1, "page"), *count(0.1, 30.1), CUT, RETRY],
+        [(1, "open"), (30.6, "page"), *count(30.7, 45)],
     ],
-    "WSGI --threads 2": [tab(OPEN), []],
+    "WSGI --threads 2": [[OPEN], []],
     "ASGI": [
-        tab(OPEN, (0.1, "page"), *count(0.2, 45)),
-        tab((1, "open"), (1.1, "page"), *count(1.2, 41), (42, "blastoff")),
+        [OPEN, (0.1, "page"), *count(0.2, 45)],
+        [(1, "open"), (1.1, "page"), *count(1.2, 41), (42, "blastoff")],
     ],
 }
 PICTURE = """\
@@ -70,45 +66,32 @@ tabs that counted at once    1 of 2             0 of 2   2 of 2
 
 def test_picture():
     console = Console(width=80, file=io.StringIO())
-    comparison = Comparison(
-        read_knobs(["--tabs=2", "--count=100", "--tick=1"]), console
-    )
+    comparison = Comparison(read_knobs(["--tabs=2"]), console)
     comparison.now = comparison.knobs.seconds = 45
-    for each in comparison.servers:
-        each.tabs = SEEN[each.name]
+    for each in comparison.runs:
+        each.tabs[:] = [[Record(*record) for record in tab] for tab in SEEN[each.name]]
     comparison.report()
     lines = console.file.getvalue().splitlines()
     assert [line.rstrip() for line in lines] == PICTURE.splitlines()
 
 
-def test_all_of_it_is_seen_in_a_terminal_of_80_columns_and_24_rows():
-    size = {"width": 80, "height": 24, "_environ": {"TERM": "unknown"}}
-    console = Console(file=io.StringIO(), force_terminal=True, **size)
-    comparison = Comparison(read_knobs(["--tabs=3", "--fast=1"]), console)
-    console.print(comparison.picture())
-    assert console.file.getvalue().count("\n") == 20
-    comparison.report()
-    assert console.file.getvalue().count("\n") == 20 + 23  # and the shell's prompt
-
-
 def test_knobs_reach_every_server():
-    given = {"WORKERS": 2, "COUNT": 10, "TICK": 0.1, "DEBUG": "1"}
-    knobs = ["--workers=2", "--count=10", "--tick=.5", "--debug=1", "--fast=1"]
-    knobs = read_knobs([*knobs, "--gunicorn_cmd_args=--timeout 0"])
-    names, each = zip(*servers(knobs), strict=True)
-    assert all(given.items() <= server.variables.items() for server in each)
-    options = [server.variables.get("GUNICORN_CMD_ARGS") for server in each]
+    given = {"SERVER": "gunicorn", "WORKERS": 2, "COUNT": 10, "TICK": 0.1}
+    knobs = ["--server=gunicorn", "--workers=2", "--count=10", "--tick=.5", "--fast=1"]
+    runs = [*plan(read_knobs([*knobs, "--gunicorn_cmd_args=--timeout 0"]))]
+    assert all(given.items() <= run.server.variables.items() for run in runs)
+    options = [run.server.variables["GUNICORN_CMD_ARGS"] for run in runs]
     fast = "--timeout 6 --preload --timeout 0"
-    assert options == [fast, f"{fast} --threads 2", None]
-    threads = "WSGI --timeout 0 --threads 2"
-    assert [run.name for run in names] == ["WSGI --timeout 0", threads, "ASGI"]
+    assert options == [fast, f"{fast} --threads 2", fast]
+    names = ["WSGI --timeout 0", "WSGI --timeout 0 --threads 2", "ASGI --timeout 0"]
+    assert [run.name for run in runs] == names
+    assert runs[2].description == "gunicorn, 2 asgi workers"
 
 
 def test_three_servers_in_a_pipe(tmp_path):
     picture = tmp_path / "picture.svg"
     command = [sys.executable, "-m", "tests.programs.compare", "--svg", picture]
-    _, output, _ = run(command, {"FAST": "1", "FORCE_COLOR": "1"})
-    assert "\x1b" not in output
+    _, output, _ = run(command, {"FAST": "1"})
     assert max(map(len, output.splitlines())) <= 80
     assert re.search(r"timeouts in the log +1 +0 +0\n", output)
     assert output.endswith(" 1 of 3             2 of 3   3 of 3\n")
@@ -121,42 +104,24 @@ def test_bad_gunicorn_options():
     assert any(line.endswith("--nonsense") for line in errors)
 
 
-# A program that is a terminal; its keyboard is the standard input.
-TERMINAL = "import pty, sys; pty.spawn(sys.argv[1:])"
-
-
-def press_ctrl_c(terminal, processes):
-    terminal.stdin.write("\x03")
-    terminal.stdin.flush()
-
-
-def close(terminal, processes):
-    """The shell in it passes the hang-up on, and then there is no screen."""
-    program = next(p for p in processes if "tests.programs.compare" in p.cmdline())
-    program.send_signal(signal.SIGHUP)
-    terminal.kill()
-
-
-WAYS = [("Starting", press_ctrl_c), ("tab 3", press_ctrl_c), ("tab 3", close)]
-
-
-@pytest.mark.parametrize(("moment", "end"), WAYS)
-def test_no_process_is_left(tmp_path, moment, end):
-    """Whenever it is ended, and the picture so far is printed, without a cut."""
-    shown = tmp_path / "shown"
-    command = [sys.executable, "-c", TERMINAL, *make("compare")]
-    pipes = {"stdin": PIPE, "stdout": shown.open("w"), "stderr": STDOUT}
-    with running(command, {"TERM": "xterm"}, **pipes) as terminal:
-        inside = partial(psutil.Process(terminal.pid).children, recursive=True)
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("seconds", [0, 3])
+def test_no_process_is_left(seconds, end):
+    """Whenever it is ended. It prints the picture so far, in which nothing is cut."""
+    with running(make("compare"), stdout=PIPE, stderr=PIPE) as process:
+        inside = partial(psutil.Process(process.pid).children, recursive=True)
         deadline = time.monotonic() + 40
-        while moment not in shown.read_text() or len(inside()) < 8:  # with the servers
+        while len(inside()) < 8:  # with the servers
             assert time.monotonic() < deadline
             time.sleep(0.1)
+        time.sleep(seconds)
         processes = inside()
-        end(terminal, processes)
+        if end == signal.SIGHUP:
+            process.stdout.close()  # as a terminal that is closed
+        signal_group(process, end)
         assert not psutil.wait_procs(processes, timeout=40)[1]
-    assert "Traceback" not in shown.read_text()
-    if (moment, end) == WAYS[1]:
-        report = shown.read_text().rpartition("\x1b[?1049l")[2]  # leaves the screen
-        assert "tabs that counted at once" in report
-        assert report.count("\N{MULTIPLICATION SIGN}") == 1  # the legend's
+        assert "Traceback" not in process.stderr.read()
+        if end == signal.SIGINT and seconds:
+            report = process.stdout.read()
+            assert "tabs that counted at once" in report
+            assert report.count("\N{MULTIPLICATION SIGN}") == 1  # the legend's

@@ -8,9 +8,9 @@ import subprocess
 import pytest
 from playwright.sync_api import expect
 
-from tests.support.server import ROOT, Server, free_port, running, wait_for_port
+from tests.support.server import ROOT, Server, free_port, running, wait_for_page
 
-# Not every user has the folder of the servers in PATH.
+# Not every user's PATH has the folder in which servers are installed.
 NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
 CONFIGURATION = """
 daemon off;
@@ -45,13 +45,14 @@ def url(tmp_path):
     port = free_port()
     block = re.search(r"```nginx\n(.*?)```", (ROOT / "README.md").read_text(), re.S)[1]
     with Server("run-wsgi") as wsgi, Server("run-asgi", TICK=0.3) as asgi:
-        ports = {":8000;": f":{wsgi.port};", ":8001;": f":{asgi.port};"}
-        locations = re.sub(":800[01];", lambda match: ports[match[0]], block)
+        locations = block.replace("8000", str(wsgi.port))
+        locations = locations.replace("8001", str(asgi.port))
         text = CONFIGURATION.format(port=port, locations=locations)
         (tmp_path / "nginx.conf").write_text(text)
-        with running([NGINX, "-p", tmp_path, "-c", "nginx.conf"]):
-            wait_for_port(port)
-            yield f"https://localhost:{port}"
+        url = f"https://localhost:{port}"
+        with running([NGINX, "-p", tmp_path, "-c", "nginx.conf"]) as process:
+            wait_for_page(url, process)
+            yield url
 
 
 def test_twelve_tabs_of_one_host_count_over_http2(url, browser):

@@ -4,13 +4,10 @@ import re
 
 import pytest
 
-from tests.support.server import ROOT
+from tests.support.server import KNOBS, ROOT
 
 README = (ROOT / "README.md").read_text()
-MAKEFILE = (ROOT / "Makefile").read_text()
 CLAIMS = (ROOT / "tests" / "demo" / "test_post.py").read_text()
-KNOBS = {"COUNT", "TICK", "DEBUG", "HOST", "PORT", "WORKERS", "TABS", "FAST", "STREAMS"}
-KNOBS |= {"GUNICORN_CMD_ARGS", "PYTHON"}  # gunicorn's own, and make's
 
 
 def found(pattern, text=README):
@@ -26,11 +23,6 @@ def test_excerpt_stands_in_its_file(name, excerpt):
 @pytest.mark.parametrize("link", found(r"\]\((?!https:)([^)\s]+)\)"))
 def test_link_resolves(link):
     assert (ROOT / link).exists()
-
-
-@pytest.mark.parametrize("target", found(r"(?:`|^)(?:[A-Z_]+=\S.*? )?make ([a-z-]+)"))
-def test_target_exists(target):
-    assert re.search(rf"^[a-z -]*\b{target}\b[a-z -]*:", MAKEFILE, re.MULTILINE)
 
 
 def test_every_knob_that_is_named_exists():

@@ -13,7 +13,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
-from tests.support.server import LOCAL, free_port, make, run_make, running, signal_group
+from tests.support.server import free_port, make, run_make, running, signal_group
 
 COUNTING = "counting from 100"
 
@@ -30,7 +30,7 @@ def make_tabs(*knobs, port=None, browser="true"):  # the command, which opens no
     """Run `make tabs`; yield its URL. Then Ctrl-C ends it, and no process is left."""
     command = make("tabs", f"PORT={port or free_port()}", *knobs)
     with running(command, {"BROWSER": browser}, stdout=PIPE) as process:
-        assert process.stdout.readline() == "Starting gunicorn and uvicorn ...\n"
+        assert process.stdout.readline() == "Starting both servers ...\n"
         line = process.stdout.readline()
         assert "Ctrl-C ends both servers" in line
         children = psutil.Process(process.pid).children(recursive=True)
@@ -137,17 +137,22 @@ def test_axe_finds_nothing(window, scheme):
         assert violations(window) == []
 
 
-def test_knobs_reach_both_servers():
+@pytest.mark.parametrize(
+    "asgi",
+    ["uvicorn --workers 2", "gunicorn --workers 2 --threads 4 --worker-class asgi"],
+)
+def test_knobs_reach_both_servers(asgi):
     port = free_port()
-    knobs = ["COUNT=50", "TICK=0.5", "WORKERS=2", "DEBUG=1"]
+    server = asgi.split()[0]
+    knobs = ["COUNT=50", "TICK=0.5", "WORKERS=2", "DEBUG=1", f"SERVER={server}"]
     with make_tabs(*knobs, "GUNICORN_CMD_ARGS=--threads 4", port=port) as url:
-        html = httpx.get(url, **LOCAL).text
-        assert "gunicorn --workers 2 --threads 4" in html
-        assert "uvicorn --workers 2" in html
+        html = httpx.get(url, timeout=20).text
+        assert '"gunicorn --workers 2 --threads 4"' in html
+        assert f'"{asgi}"' in html
         for server in f"http://localhost:{port}", f"http://localhost:{port + 1}":
-            with httpx.stream("GET", f"{server}/sse/", **LOCAL) as response:
+            with httpx.stream("GET", f"{server}/sse/", timeout=20) as response:
                 assert '{"i": 50}' in next(response.iter_text())
-            assert "DEBUG = True" in httpx.get(f"{server}/unknown/", **LOCAL).text
+            assert "DEBUG = True" in httpx.get(f"{server}/unknown/", timeout=20).text
 
 
 def test_readers_browser_is_opened(tmp_path):

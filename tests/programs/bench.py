@@ -2,14 +2,15 @@
 
     make bench [STREAMS=1000] [TICK=1]
 
-Every contestant serves the same from a fresh server. A stream is on time if an event
-has come within the last two ticks and a half second. What one of a few costs is noise.
+Every alternative serves the same from a fresh server. A stream is on time if its latest
+event is at most two ticks and half a second old.
 """
 
 import argparse
 import asyncio
 import os
 import resource
+import shlex
 import sys
 import time
 from importlib.metadata import version
@@ -19,21 +20,21 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from tests.programs.session import add_knobs, run_program, serving
+from tests.programs.common import add_knobs, run_program, serving
 from tests.support.load import fetch_page, open_streams
 from tests.support.server import Server
 
-# What make starts. Threads and gevent may take as many streams as there are: {n}.
-THREADS = "--threads {n} --worker-connections {n}"
-GEVENT = "--worker-class gevent --worker-connections {n}"
-CONTESTANTS = {
+# What make starts. {n} is more than the number of streams; gunicorn's default is 1,000.
+LIMIT = "--worker-connections {n}"
+ALTERNATIVES = {
     "this project": "run-asgi ASGI=app:asgi_application",
-    "Django's own": "run-asgi ASGI=tests.programs.foundations:stock",
-    "Starlette": "run-asgi ASGI=tests.programs.foundations:starlette",
-    "bare ASGI": "run-asgi ASGI=tests.programs.foundations:bare",
+    "Django's own": "run-asgi ASGI=tests.programs.alternatives:stock",
+    "Starlette": "run-asgi ASGI=tests.programs.alternatives:starlette",
+    "bare ASGI": "run-asgi ASGI=tests.programs.alternatives:bare",
     "gunicorn sync": "run-wsgi GUNICORN_CMD_ARGS=",
-    "gunicorn threads": f"run-wsgi GUNICORN_CMD_ARGS={THREADS}",
-    "gunicorn gevent": f"run-wsgi GUNICORN_CMD_ARGS={GEVENT}",
+    "gunicorn threads": f"run-wsgi GUNICORN_CMD_ARGS='--threads {{n}} {LIMIT}'",
+    "gunicorn gevent": f"run-wsgi GUNICORN_CMD_ARGS='--worker-class gevent {LIMIT}'",
+    "gunicorn asgi": f"run-asgi SERVER=gunicorn GUNICORN_CMD_ARGS='{LIMIT}'",
 }
 COLUMNS = (
     *("streams\non time", "\nthreads", "KB per\nstream"),
@@ -41,19 +42,19 @@ COLUMNS = (
 )
 COUNT = 9999  # no stream ends before it is measured
 PAGES = 1000
-SPARE = 100  # connections, threads, files: for all that is not a measured stream
-PATIENCE = 4  # seconds without a further stream: the server opens no more
+SPARE = 100  # connections, threads and files for everything else than the streams
+PATIENCE = 4  # seconds without another stream, after which the server is full
 
 
 async def measure(command, number, tick):
-    """Measure a fresh server; return its row, None where there is nothing to say."""
-    target, variable = command.format(n=number + SPARE).split(maxsplit=1)
-    variables = dict([variable.split("=", 1)], COUNT=COUNT, TICK=tick)
-    # gunicorn writes no access log unless it is told.
-    server = Server(target, **variables, UVICORN_ACCESS_LOG=0)
+    """Measure a fresh server; return its row, with None for a cost that is unknown."""
+    target, *variables = shlex.split(command.format(n=number + SPARE))
+    variables = dict(variable.split("=", 1) for variable in variables)
+    # By default uvicorn writes an access log, and gunicorn does not.
+    server = Server(target, COUNT=COUNT, TICK=tick, UVICORN_ACCESS_LOG=0, **variables)
     async with serving(server):
         for stream in await open_streams(server.port, 1, PATIENCE):
-            stream.transport.abort()  # it was there for the worker's imports
+            stream.transport.abort()  # the first stream also costs some imports
         worker = server.worker()
         before = cpu(worker)
         for _ in range(PAGES):
@@ -71,7 +72,7 @@ async def stream_costs(port, worker, number, tick):
     watched, after = cpu(worker), events(streams)
     soon = time.perf_counter() - 2 * tick - 0.5
     on_time = sum(not s.transport.is_closing() and s.times[-1] > soon for s in streams)
-    # Fewer than were asked for are less work; what one of a few costs is noise.
+    # Fewer streams than the others have are less work, and those of a few are noise.
     if len(streams) < max(number, 100):
         return on_time, threads, None, None, None
     kilobytes = (worker.memory_full_info().uss - memory) / 1000 / number
@@ -90,11 +91,11 @@ def events(streams):
 
 
 def table(rows, knobs):
-    """A row for each contestant so far; one that is being measured has no numbers."""
+    """A row for each alternative so far; one that is being measured has no numbers."""
     title = f"{knobs.streams:,} streams, an event every {knobs.tick:g} s in each"
     look = {"box": SIMPLE_HEAD, "pad_edge": False, "show_edge": False}
     result = Table(title=f"{title}; µs of CPU time", title_justify="left", **look)
-    result.add_column(min_width=max(map(len, CONTESTANTS)))
+    result.add_column(min_width=max(map(len, ALTERNATIVES)))
     for column in COLUMNS:
         result.add_column(column, justify="right", vertical="bottom")
     for name, row in rows.items():
@@ -104,11 +105,11 @@ def table(rows, knobs):
 
 
 async def bench(knobs, console):
-    """Measure one contestant after the other."""
+    """Measure one alternative after the other."""
     rows = {}
     try:
         with Live(console=console, auto_refresh=False, transient=True) as live:
-            for name, command in CONTESTANTS.items():
+            for name, command in ALTERNATIVES.items():
                 live.update(table(rows | {name: []}, knobs), refresh=True)
                 rows[name] = await measure(command, knobs.streams, knobs.tick)
     finally:
@@ -117,7 +118,7 @@ async def bench(knobs, console):
 
 def main():
     parser = argparse.ArgumentParser(prog="make bench", usage=argparse.SUPPRESS)
-    add_knobs(parser, STREAMS=1000, TICK=1.0)
+    add_knobs(parser, STREAMS=int, TICK=float)
     knobs = parser.parse_args()
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     files = min(knobs.streams + 2 * SPARE, most)

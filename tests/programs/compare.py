@@ -1,62 +1,68 @@
 """The same countdown on three servers, side by side, as their tabs receive it.
 
-make compare [TABS=3] [FAST=1] [GUNICORN_CMD_ARGS="--timeout 0"], and WORKERS, COUNT,
-TICK, DEBUG for all three; with `--svg FILE` this program makes a picture, too.
+make compare [TABS=3] [FAST=1] [SERVER=gunicorn] [GUNICORN_CMD_ARGS="--timeout 0"], and
+WORKERS, COUNT, TICK, DEBUG for all three; with `--svg FILE` it saves a picture, too.
 """
 
 import argparse
 import asyncio
 import io
+import itertools
 import re
 import sys
 import time
-from contextlib import suppress
 
+from gunicorn.config import Timeout
 from rich.console import CONSOLE_SVG_FORMAT, Console, Group
 from rich.live import Live
 from rich.terminal_theme import MONOKAI
 from rich.text import Text
 
-from tests.programs.session import COMMON, add_knobs, run_program, serving
+from tests.programs.common import SERVER_KNOBS, add_knobs, run_program, serving
 from tests.programs.timeline import Run, summary, timeline
 from tests.support.server import Server
-from tests.support.tab import browse
+from tests.support.simulated_tab import browse
 
-TICK, TIMEOUT = 1, 30  # the post's, in seconds; gunicorn's default
-FAST = 0.2  # of these two; boots and reconnections take as long as ever
-BELOW = 8  # lines under the timeline: a blank one, the summary, the shell's prompt
-# Without the fonts that a viewer would fetch; any fixed-width font will do.
+FAST = 0.2  # of the usual tick and timeout; a boot or a reconnection is never faster
+# rich's template without the fonts that a viewer would download.
 SVG_FORMAT = re.sub(r"@font-face {{.*?}}\s*", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
 
 
 def read_knobs(arguments=None):
     """Return what make's variables ask for, and what follows from them."""
     parser = argparse.ArgumentParser(prog="make compare", usage=argparse.SUPPRESS)
-    add_knobs(parser, TABS=3, FAST="", GUNICORN_CMD_ARGS="", **COMMON)
+    add_knobs(parser, TABS=int, FAST=str, GUNICORN_CMD_ARGS=str, **SERVER_KNOBS)
     parser.add_argument("--svg", help="save the picture in this file")
     knobs = parser.parse_args(arguments)
     pace = FAST if knobs.fast == "1" else 1
-    knobs.tick, knobs.timeout = knobs.tick * pace, TIMEOUT * pace
-    turn = min(knobs.timeout, (knobs.count + 1) * knobs.tick)  # of a tab over WSGI
-    # All tabs are open, the first one had its turn, and the next has begun.
+    knobs.tick, knobs.timeout = knobs.tick * pace, Timeout.default * pace
+    turn = min(knobs.timeout, (knobs.count + 1) * knobs.tick)  # of a WSGI tab
+    # All tabs can open, the first one can have its turn, and the next one can begin.
     knobs.seconds = round(knobs.tabs + 1.4 * turn)
     return knobs
 
 
-def servers(knobs):
-    """What is compared: a run for each server, and the server, not started."""
-    both = {name: getattr(knobs, name.lower()) for name in COMMON}
+def plan(knobs):
+    """What is compared: a run for each server, which has not been started."""
+    told = {name: getattr(knobs, name.lower()) for name in SERVER_KNOBS}
     workers = "worker" if knobs.workers == 1 else "workers"
-    # A worker boots no faster in FAST, unless the application is loaded before it.
+    # Workers boot faster if the application has been loaded before them.
     fast = f"--timeout {knobs.timeout:g} --preload" if knobs.fast == "1" else ""
-    for more in "", " --threads 2":
-        options = (knobs.gunicorn_cmd_args + more).strip()
-        plain = f"gunicorn, {knobs.workers} sync {workers}"
-        what = "gunicorn with these options" if options else plain
-        server = Server("run-wsgi", **both, GUNICORN_CMD_ARGS=f"{fast} {options}")
-        yield Run(f"WSGI {options}".strip(), what, knobs.tabs), server
-    asgi = Run("ASGI", f"uvicorn, {knobs.workers} {workers}", knobs.tabs)
-    yield asgi, Server("run-asgi", **both)
+
+    def run(interface, description, options=""):
+        target, arguments = f"run-{interface.lower()}", f"{fast} {options}"
+        server = Server(target, **told, GUNICORN_CMD_ARGS=arguments)
+        tabs = [[] for _ in range(knobs.tabs)]
+        return Run(f"{interface} {options}".strip(), description, server, tabs)
+
+    given, with_options = knobs.gunicorn_cmd_args, "gunicorn with these options"
+    plain = f"gunicorn, {knobs.workers} sync {workers}"
+    yield run("WSGI", with_options if given else plain, given)
+    yield run("WSGI", with_options, f"{given} --threads 2".strip())
+    if knobs.server == "gunicorn":
+        yield run("ASGI", f"gunicorn, {knobs.workers} asgi {workers}", given)
+    else:
+        yield run("ASGI", f"uvicorn, {knobs.workers} {workers}")
 
 
 class Comparison:
@@ -64,55 +70,45 @@ class Comparison:
 
     def __init__(self, knobs, console):
         self.knobs, self.console, self.now = knobs, console, 0.0
-        self.servers = dict(servers(knobs))
+        self.runs = [*plan(knobs)]
 
     async def run(self):
-        """Until time is up, or every tab has reached Blastoff."""
+        """Run servers and tabs until time is up or all tabs have reached Blastoff."""
         line = f"Starting three servers for {self.knobs.seconds} seconds ..."
         self.console.print(line, highlight=False)
-        async with serving(*self.servers.values()):
+        async with serving(*(run.server for run in self.runs)):
             self.begin = time.monotonic()
-            tabs = asyncio.gather(*self.tabs(), return_exceptions=True)
+            places = itertools.product(self.runs, range(self.knobs.tabs))
+            tabs = (self.tab(run, place) for run, place in places)
+            tabs = asyncio.gather(*tabs, return_exceptions=True)
             with Live(console=self.console, screen=True, auto_refresh=False) as live:
                 while self.clock() < self.knobs.seconds and not tabs.done():
                     live.update(self.picture(), refresh=True)
                     await asyncio.sleep(0.2)
 
-    def tabs(self):
-        """Tabs that open, and count, when they are awaited."""
-        for run, server in self.servers.items():
-            for place, records in enumerate(run.tabs, start=1):
-                yield self.tab(server.url, place, records)
-
-    async def tab(self, url, place, records):
-        await asyncio.sleep(place - 1)  # they open one second apart
-        await browse(url, records.append, self.clock)
+    async def tab(self, run, place):
+        await asyncio.sleep(place)  # they open one second apart
+        await browse(run.server.url, run.tabs[place].append, self.clock)
 
     def clock(self):
         self.now = min(time.monotonic() - self.begin, self.knobs.seconds)
         return self.now
 
-    def picture(self, spaced=True):
+    def picture(self):
         """The timeline so far, under a line that says what is compared."""
-        runs, until, width = [*self.servers], self.knobs.seconds, self.console.width
-        lines = timeline(runs, until, self.now, width, spaced)
-        return Group(headline(self.knobs), *lines)
+        until, width = self.knobs.seconds, self.console.width
+        return Group(headline(self.knobs), timeline(self.runs, until, self.now, width))
 
     def report(self):
-        """Print the timeline, dense if the screen is small, and the summary."""
-        for run, server in self.servers.items():
-            run.timeouts = server.log().count("WORKER TIMEOUT")
-        rows = len(self.picture().renderables) + BELOW
-        small = self.console.is_terminal and self.console.height < rows
-        picture, runs = self.picture(spaced=not small), [*self.servers]
-        self.console.print(picture, Text(), summary(runs, self.now))
+        """Print the timeline and the summary."""
+        self.console.print(self.picture(), Text(), summary(self.runs, self.now))
 
 
 def headline(knobs):
     """What is compared, and how far that is from the post."""
     tabs = f"{knobs.tabs} tabs, opened one second apart on each of three servers"
     text = Text(f"{tabs}, count down from {knobs.count}.", "bold")
-    if (knobs.tick, knobs.timeout) != (TICK, TIMEOUT):
+    if (knobs.tick, knobs.timeout) != (1, Timeout.default):
         times = f"{knobs.tick:g} s, gunicorn's timeout {knobs.timeout:g} s"
         text.append(f"\nNot the post's pace: an event every {times}.", "yellow")
     return text
@@ -120,14 +116,12 @@ def headline(knobs):
 
 def main():
     knobs = read_knobs()
-    # FORCE_COLOR is not asked: what goes into a pipe is plain text.
-    comparison = Comparison(knobs, Console(force_terminal=sys.stdout.isatty()))
+    comparison = Comparison(knobs, Console())
     status = run_program(comparison.run())
     if not comparison.now:
         sys.exit(status)  # it was ended before there was anything to see
-    with suppress(OSError):  # the terminal may have been closed
-        comparison.console.line()
-        comparison.report()
+    comparison.console.line()
+    comparison.report()
     if knobs.svg:
         comparison.console = Console(record=True, width=80, file=io.StringIO())
         comparison.report()

@@ -7,6 +7,7 @@ import argparse
 import asyncio
 import io
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
-from tests.programs.session import COMMON, add_knobs, run_program, serving
+from tests.programs.common import SERVER_KNOBS, add_knobs, run_program, serving
 from tests.support.server import Server
 
 HTML = Path(__file__).with_suffix(".html")
@@ -90,11 +91,14 @@ def check_free(port):
 
 def halves(knobs):
     """What the window says of both servers, and the servers, not started."""
-    both = {name: getattr(knobs, name.lower()) for name in COMMON}
+    both = {name: getattr(knobs, name.lower()) for name in SERVER_KNOBS}
     options, workers = knobs.gunicorn_cmd_args, f"--workers {knobs.workers}"
-    wsgi = Server("run-wsgi", PORT=knobs.port, **both, GUNICORN_CMD_ARGS=options)
-    yield "WSGI", f"gunicorn {workers} {options}", wsgi
-    yield "ASGI", f"uvicorn {workers}", Server("run-asgi", PORT=knobs.port + 1, **both)
+    both["GUNICORN_CMD_ARGS"] = options
+    gunicorn, asgi = f"gunicorn {workers} {options}".strip(), f"uvicorn {workers}"
+    if knobs.server == "gunicorn":
+        asgi = f"{gunicorn} --worker-class asgi"
+    yield "WSGI", gunicorn, Server("run-wsgi", PORT=knobs.port, **both)
+    yield "ASGI", asgi, Server("run-asgi", PORT=knobs.port + 1, **both)
 
 
 async def tabs(knobs):
@@ -102,7 +106,7 @@ async def tabs(knobs):
     for port in range(knobs.port, knobs.port + 3):
         check_free(port)
     names, commands, servers = zip(*halves(knobs), strict=True)
-    print("Starting gunicorn and uvicorn ...", flush=True)
+    print("Starting both servers ...", flush=True)
     async with serving(*servers):
         rows = zip(names, [server.port for server in servers], commands, strict=True)
         url = serve_window(knobs.port + 2, {"tabs": knobs.tabs, "halves": [*rows]})
@@ -115,7 +119,8 @@ async def tabs(knobs):
 
 def main():
     parser = argparse.ArgumentParser(prog="make tabs", usage=argparse.SUPPRESS)
-    add_knobs(parser, TABS=3, PORT=8000, GUNICORN_CMD_ARGS="", **COMMON)
+    add_knobs(parser, TABS=int, GUNICORN_CMD_ARGS=str, **SERVER_KNOBS)
+    parser.add_argument("--port", type=int, default=os.environ.get("PORT", 8000))
     parser.add_argument("--gif", help="save a moving picture in this file")
     sys.exit(run_program(tabs(parser.parse_args())))
 

@@ -1,74 +1,75 @@
 """Draw what tabs have seen, from their records alone: a timeline and a summary."""
 
 from bisect import bisect_right
-from itertools import groupby
 from operator import attrgetter
+from typing import NamedTuple
 
 from rich.table import Table
 from rich.text import Text
 
-from tests.support.tab import numbers
+from tests.support.server import Server
+from tests.support.simulated_tab import received
 
 # What a tab does after a record: a glyph that tells it without colour.
 AFTER = {"open": "·", "page": "╌", "retry": "╌", "number": "■"}
-STATES = {"·": "waits for its page", "╌": "waits for an event", "■": "counts"}
-STYLES = {"·": "dim", "╌": "yellow", "■": "green", " ": ""}
-CUT = "bold red"
-MARK = "\N{MULTIPLICATION SIGN}"
+CUT = "\N{MULTIPLICATION SIGN}"
+LEGEND = "··· waits for its page   ╌╌╌ waits for an event   ■■■ counts"
+STYLES = {
+    r"(?m)^.SGI[^:]*": "bold",
+    r"(?m)(?<=[╌■] )\d+$|Blastoff!": "bold green",
+    r"(?m)^seconds.*|[·╵]+|waits$": "dim",
+    "╌+": "yellow",
+    "■+": "green",
+    rf"{CUT}[\dN]*": "bold red",
+}
 MARGIN = len(" Blastoff!")  # what is left free at the end of a row
 STEPS = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600)  # seconds between the ticks
 
 
-class Run:
-    """What each tab of one server has seen; timeouts: worker timeouts in its log."""
+class Run(NamedTuple):
+    """A server, and the records of each of its tabs."""
 
-    def __init__(self, name, server, tabs):
-        self.name, self.server, self.timeouts = name, server, 0
-        self.tabs = [[] for _ in range(tabs)]
+    name: str
+    description: str
+    server: Server
+    tabs: list
 
 
-def timeline(runs, seconds, now, width, spaced=True):
-    """The picture's lines: a row per tab, grouped by server; it ends after seconds."""
+def timeline(runs, seconds, now, width):
+    """The picture: a row per tab, grouped by server; it ends after so many seconds."""
     label = max(len(f"  tab {len(run.tabs)}  ") for run in runs)
     columns = max(width - label - MARGIN, 10)
     lines = []
     for run in runs:
-        lines += [Text()] * spaced
-        lines.append(Text.assemble((run.name, "bold"), f": {run.server}"))
+        lines += ["", f"{run.name}: {run.description}"]
         for number, records in enumerate(run.tabs, start=1):
             row = draw(records, columns / seconds, now)
-            lines.append(Text(f"  tab {number}".ljust(label)) + row)
-    return [*lines, *scale(label, columns, seconds), legend()]
+            lines.append(f"  tab {number}".ljust(label) + row)
+    legend = f"{LEGEND}   {CUT}N cut at N"
+    picture = Text("\n".join([*lines, *scale(label, columns, seconds), legend]))
+    for pattern, style in STYLES.items():
+        picture.highlight_regex(pattern, style)
+    return picture
 
 
 def draw(records, per_second, now):
     """One row: a glyph per column, cuts written over them, and how the tab stands."""
     if not records:
-        return Text()
-    last, row = records[-1], Text()
-    end = last.at if last.kind == "blastoff" else now
-    middles = ((column + 0.5) / per_second for column in range(round(end * per_second)))
-    for glyph, same in groupby(does(records, middle) for middle in middles):
-        row.append("".join(same), STYLES[glyph])
+        return ""
+    last = records[-1]
+    end = round(per_second * (last.at if last.kind == "blastoff" else now))
+    row = "".join(does(records, (column + 0.5) / per_second) for column in range(end))
     for cut in (record for record in records if record.kind == "cut"):
-        text = Text(f"{MARK}{cut.value or ''}", CUT)
-        row = put(row, int(cut.at * per_second), text)
+        column, mark = int(cut.at * per_second), f"{CUT}{cut.value or ''}"
+        row = row[:column].ljust(column) + mark + row[column + len(mark) :]
     words = {"number": str(last.value), "blastoff": "Blastoff!", "cut": ""}
-    style = "bold green" if last.kind in words else "dim"
-    return put(row, len(row) + 1, Text(words.get(last.kind, "waits"), style))
+    return f"{row} {words.get(last.kind, 'waits')}"
 
 
 def does(records, at):
     """The glyph for what a tab does at this moment."""
     index = bisect_right(records, at, key=attrgetter("at"))
     return AFTER.get(records[index - 1].kind, " ") if index else " "
-
-
-def put(row, column, text):
-    """Write over the row, which grows as needed."""
-    end = column + len(text)
-    row.pad_right(max(0, end - len(row)))
-    return row[:column] + text + row[end:]
 
 
 def scale(label, columns, seconds):
@@ -80,22 +81,15 @@ def scale(label, columns, seconds):
         column = label + int(second * columns / seconds)
         ticks = ticks.ljust(column) + "╵"
         below = below.ljust(column) + str(second)
-    return Text(ticks, "dim"), Text(below, "dim")
-
-
-def legend():
-    line = Text()
-    for glyph, text in STATES.items():
-        line.append(glyph * 3, STYLES[glyph]).append(f" {text}   ")
-    return line.append(f"{MARK}N", CUT).append(" cut at N")
+    return ticks, below
 
 
 def summary(runs, now):
     """What the servers delivered, and how many tabs counted at the same time."""
     rows = {
-        "events delivered": lambda run: sum(len(numbers(tab)) for tab in run.tabs),
+        "events delivered": lambda run: sum(len(received(tab)) for tab in run.tabs),
         "longest wait for a page": lambda run: longest_wait(run, now),
-        "worker timeouts in the log": attrgetter("timeouts"),
+        "worker timeouts in the log": lambda r: r.server.log().count("WORKER TIMEOUT"),
         "tabs that counted at once": lambda r: f"{most_at_once(r)} of {len(r.tabs)}",
     }
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))

@@ -1,4 +1,4 @@
-"""Start a real server by the Makefile's own targets, as a reader would, and stop it."""
+"""Start a real server by the Makefile's targets, as a reader would, and stop it."""
 
 import os
 import random
@@ -13,30 +13,24 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from subprocess import PIPE
 
+import httpx
 import psutil
 
 ROOT = Path(__file__).resolve().parents[2]
-VENV = os.path.relpath(sys.prefix, ROOT)  # make takes no path with a space in it
-# For httpx in the programs: no proxy, no certificates, all is on this machine.
-LOCAL = {"trust_env": False, "verify": False, "timeout": 20}
+VENV = os.path.relpath(sys.prefix, ROOT)  # relative, since make splits at spaces
+MAKEFILE = (ROOT / "Makefile").read_text()
+KNOBS = set(re.findall(r"\b([A-Z_]+)=", MAKEFILE))  # as `make help` lists them
+# No proxies and no certificates: every server is on this machine.
+HTTPX_OPTIONS = {"trust_env": False, "verify": False}
 
 
 def free_port():
-    """A free port below those that clients are given; the next two are nobody's."""
+    """A free port, below those that clients get; nobody is given the next two."""
     while True:
         port = random.randrange(10_000, 30_000, 3)
         with suppress(OSError):
             socket.create_server(("127.0.0.1", port)).close()
             return port
-
-
-def wait_for_port(port):
-    """Wait until something listens on a TCP port, 30 seconds at most."""
-    for _ in range(600):
-        with suppress(ConnectionRefusedError):
-            return socket.create_connection(("127.0.0.1", port)).close()
-        time.sleep(0.05)
-    raise TimeoutError(f"nothing listens on port {port}")
 
 
 def start(command, environment=None, **options):
@@ -55,6 +49,24 @@ def running(command, environment=None, **options):
     finally:
         signal_group(process, signal.SIGKILL)
         process.wait()
+
+
+def wait_for_page(url, process, log=str):
+    """Wait until a server sends its page: TimeoutError if it takes a minute."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        check(process, log)
+        with suppress(httpx.TransportError):  # it does not listen yet, or has ended
+            return httpx.get(url, timeout=20, **HTTPX_OPTIONS).raise_for_status()
+        time.sleep(0.05)
+    raise TimeoutError(f"{url} has not answered for a minute")
+
+
+def check(process, log):
+    """Raise RuntimeError, with the end of its log, if a server has ended."""
+    if process.poll() is not None:
+        command = " ".join(process.args[:2])
+        raise RuntimeError(f"{command} failed:\n{log()[-2000:]}")
 
 
 def signal_group(process, number):
@@ -102,13 +114,11 @@ class Server:
         self.stop()
 
     def start(self):
-        """Start the server and wait until it listens."""
+        """Start the server and wait until it answers."""
         self.launch()
         try:
-            while not re.search("Booting worker|Uvicorn running on", self.log()):
-                self.check()
-                time.sleep(0.05)
-        except KeyboardInterrupt:  # the server has a session of its own
+            self.wait()
+        except BaseException:  # also at Ctrl-C, which does not reach the server
             self.kill()
             raise
 
@@ -118,10 +128,13 @@ class Server:
         output = {"stdout": self._log, "stderr": subprocess.STDOUT}
         self.process = start(make(self.target, *variables), cwd=self.folder, **output)
 
+    def wait(self):
+        """Wait until the server sends its page."""
+        wait_for_page(self.url, self.process, self.log)
+
     def check(self):
-        """Raise RuntimeError, with the end of its log, if the server has ended."""
-        if self.process.poll() is not None:
-            raise RuntimeError(f"make {self.target} failed:\n{self.log()[-2000:]}")
+        """Raise RuntimeError if the server has ended."""
+        check(self.process, self.log)
 
     def stop(self):
         """Press Ctrl-C; TimeoutExpired if the server takes ten seconds to end."""

@@ -1,4 +1,4 @@
-"""Be a browser's tab: load the page, read its stream, reconnect; and record it all."""
+"""A simulated browser tab: it loads the page, reads the stream, and reconnects."""
 
 import asyncio
 import time
@@ -8,10 +8,10 @@ from typing import NamedTuple
 import httpx
 from httpx_sse import aconnect_sse
 
-from tests.support.server import LOCAL
+from tests.support.server import HTTPX_OPTIONS
 
-RECONNECT = 3.0  # seconds; what Chromium waits before EventSource tries again
-COUNTDOWN = list(range(100, -1, -1))
+RECONNECT = 3.0  # seconds that Chromium waits before its EventSource reconnects
+COUNTDOWN = list(range(100, -1, -1))  # what the post's page shows
 
 
 class Record(NamedTuple):
@@ -28,12 +28,13 @@ class Record(NamedTuple):
 
 
 async def browse(url, record, clock=time.monotonic):
-    """Be a tab until Blastoff, and call record with each Record."""
+    """Be a tab until Blastoff, and call record() with each Record."""
 
     def note(kind, value=None):
         record(Record(clock(), kind, value))
 
-    async with httpx.AsyncClient(base_url=url, **LOCAL | {"timeout": None}) as client:
+    patient = {"timeout": None} | HTTPX_OPTIONS
+    async with httpx.AsyncClient(base_url=url, **patient) as client:
         note("open")
         (await client.get("/")).raise_for_status()
         note("page")
@@ -47,12 +48,12 @@ async def browse(url, record, clock=time.monotonic):
 async def count(client, note):
     """Read one event stream; return its last number."""
     last = None
-    with suppress(httpx.TransportError):  # a killed worker's stream ends in the middle
+    with suppress(httpx.TransportError):  # the stream of a killed worker breaks off
         async with aclosing(stream_numbers(client)) as stream:
             async for last in stream:
                 note("number", last)
                 if last == 0:
-                    break  # as the page does, which closes its EventSource
+                    break  # the page closes its EventSource here, too
     return last
 
 
@@ -66,7 +67,7 @@ async def browse_until(done, url, tabs, seconds):
         tasks = []
         for place, tab in enumerate(records, start=1):
             tasks.append(group.create_task(browse(url, tab.append)))
-            while place < tabs and not numbers(tab):
+            while place < tabs and not received(tab):
                 await asyncio.sleep(0.05)
         while not done(*records):
             await asyncio.sleep(0.05)
@@ -75,7 +76,7 @@ async def browse_until(done, url, tabs, seconds):
     return records
 
 
-def numbers(records):
+def received(records):
     """The numbers that a tab received, in their order."""
     return [record.value for record in records if record.kind == "number"]
 

@@ -1,7 +1,4 @@
-"""The same countdown and the same page on other ASGI foundations, for `make bench`.
-
-Each sends what app.py sends, from app.py's own generator.
-"""
+"""Other ways to serve app.py's countdown and its page over ASGI, for `make bench`."""
 
 from django.core.handlers.asgi import ASGIHandler, ASGIRequest
 from django.http import StreamingHttpResponse
