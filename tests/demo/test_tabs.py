@@ -69,7 +69,7 @@ def test_who_counts_is_filled_at_every_moment(window):
         assert len(filled(window, "ASGI")) == 3
         assert_frames_fit(window)
         cut = frame(window, "WSGI", 1).locator("#state")
-        expect(cut).to_contain_text("cut off at", timeout=40_000)
+        expect(cut).to_contain_text("cut at", timeout=40_000)
         deadline = time.monotonic() + 60
         while filled(window, "WSGI") not in (["WSGI, tab 2"], ["WSGI, tab 3"]):
             assert time.monotonic() < deadline
@@ -86,7 +86,7 @@ def assert_frames_fit(window):
             assert page.evaluate(f"with (document.documentElement) {fits}")
     font_size = "number => parseFloat(getComputedStyle(number).fontSize)"
     count = frame(window, "ASGI", 1).locator("#count")
-    assert count.evaluate(font_size) > 720 / 6
+    assert count.evaluate(font_size) > 720 / 12  # and shown at twice its size
 
 
 def test_more_tabs_than_connections_to_one_host(window):
@@ -158,6 +158,12 @@ def test_readers_browser_is_opened(tmp_path):
             assert time.monotonic() < deadline
             time.sleep(0.1)
     assert opened.read_text() == f"{url}\n"
+
+
+@pytest.mark.parametrize("number", [0, 13])
+def test_wrong_number_of_tabs_is_an_error_of_one_line(number):
+    _, _, (error,) = run_make("tabs", f"TABS={number}")
+    assert f"TABS={number}: must be 1 to 12" in error
 
 
 @pytest.mark.parametrize("offset", [0, 1, 2])

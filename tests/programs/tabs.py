@@ -12,9 +12,8 @@ import subprocess
 import sys
 import time
 from contextlib import ExitStack, suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from functools import partial
 from pathlib import Path
-from threading import Thread
 
 from tests.programs.session import COMMON, add_knobs, run_program, serving
 from tests.support.server import Server
@@ -26,31 +25,22 @@ SHOWN = [330] * (FRAMES - 1) + [3000]  # milliseconds; the last one is to be rea
 TITLE = "text => document.querySelector('h1').textContent = text"
 
 
-class Window(BaseHTTPRequestHandler):
+class Window(asyncio.Protocol):
     """The page with the tabs, and /open, a response as long as this program runs."""
 
-    def do_GET(self):
-        stays_open = self.path == "/open"
-        kind = "text/event-stream" if stays_open else "text/html; charset=utf-8"
-        self.send_response(200)
-        self.send_header("Content-Type", kind)
-        self.end_headers()
-        if stays_open:
-            with suppress(ConnectionError):
-                self.rfile.read(1)  # nothing comes: wait until the browser leaves
-        else:
-            self.wfile.write(self.server.html.encode())
+    def __init__(self, setup):
+        self.html = HTML.read_text().replace("{{ setup }}", json.dumps(setup))
 
-    def log_message(self, *arguments):
-        """Keep the terminal free of requests."""
+    def connection_made(self, transport):
+        self.transport = transport
 
-
-def serve_window(port, setup):
-    """Serve the window in a thread; return its URL."""
-    server = ThreadingHTTPServer(("127.0.0.1", port), Window)
-    server.html = HTML.read_text().replace("{{ setup }}", json.dumps(setup))
-    Thread(target=server.serve_forever, daemon=True).start()
-    return f"http://localhost:{port}/"
+    def data_received(self, request):
+        stays_open = request.startswith(b"GET /open ")
+        kind = b"event-stream" if stays_open else b"html; charset=utf-8"
+        self.transport.write(b"HTTP/1.0 200 OK\r\nContent-Type: text/%s\r\n\r\n" % kind)
+        if not stays_open:
+            self.transport.write(self.html.encode())
+            self.transport.close()
 
 
 def open_window(url):
@@ -105,7 +95,10 @@ async def tabs(knobs):
     print("Starting gunicorn and uvicorn ...", flush=True)
     async with serving(*servers):
         rows = zip(names, [server.port for server in servers], commands, strict=True)
-        url = serve_window(knobs.port + 2, {"tabs": knobs.tabs, "halves": [*rows]})
+        window = partial(Window, {"tabs": knobs.tabs, "halves": [*rows]})
+        loop = asyncio.get_running_loop()
+        await loop.create_server(window, "127.0.0.1", knobs.port + 2)
+        url = f"http://localhost:{knobs.port + 2}/"
         if knobs.gif:
             return await asyncio.to_thread(film, url, knobs.gif)
         open_window(url)
@@ -117,7 +110,11 @@ def main():
     parser = argparse.ArgumentParser(prog="make tabs", usage=argparse.SUPPRESS)
     add_knobs(parser, TABS=3, PORT=8000, GUNICORN_CMD_ARGS="", **COMMON)
     parser.add_argument("--gif", help="save a moving picture in this file")
-    sys.exit(run_program(tabs(parser.parse_args())))
+    knobs = parser.parse_args()
+    if not 1 <= knobs.tabs <= 12:
+        names = "six for each name, localhost and 127.0.0.1; make compare takes more"
+        parser.error(f"TABS={knobs.tabs}: must be 1 to 12, {names}")
+    sys.exit(run_program(tabs(knobs)))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,13 @@ from playwright.sync_api import Error, sync_playwright
 
 # The last is Playwright's own.
 CHOICES = {"channel": "chrome"}, {"executable_path": "/usr/bin/chromium"}, {}
-ARGUMENTS = ("--no-proxy-server", "--disable-background-networking", "--no-first-run")
+ARGUMENTS = (
+    "--no-proxy-server",
+    "--disable-background-networking",
+    "--no-first-run",
+    # Safari knows no names under localhost, nor does macOS.
+    "--host-resolver-rules=MAP *.localhost ~NOTFOUND",
+)
 APT = "DEBIAN_FRONTEND=noninteractive apt-get install --yes chromium libatomic1"
 INSTALLERS = (
     [sys.executable, "-m", "playwright", "install", "--only-shell", "chromium"],
