@@ -27,12 +27,8 @@ class Watch:
     def __init__(self, context):
         self.requests, self.complaints, self.expected = [], [], ()
         context.on("request", lambda request: self.requests.append(request.url))
-        context.on("console", self.note)
+        context.on("console", lambda message: self.complaints.append(message.text))
         context.on("weberror", lambda error: self.complaints.append(str(error.error)))
-
-    def note(self, message):
-        if message.type in ("warning", "error"):
-            self.complaints.append(message.text)
 
     def check(self):
         assert [c for c in self.complaints if not c.endswith(self.expected)] == []

@@ -10,24 +10,15 @@ from playwright.sync_api import Error, sync_playwright
 
 # The last is Playwright's own.
 CHOICES = {"channel": "chrome"}, {"executable_path": "/usr/bin/chromium"}, {}
-ARGUMENTS = [
-    "--no-proxy-server",
-    "--disable-background-networking",
-    "--no-first-run",
-    "--host-resolver-rules=MAP *.localhost ~NOTFOUND",  # as in Safari and on macOS
-]
-# Playwright's driver needs libatomic1, and cannot install anything without it.
-APT = "DEBIAN_FRONTEND=noninteractive apt-get install --yes chromium libatomic1"
-INSTALLERS = [
-    (
-        "a Chromium of Playwright's, by playwright install",
-        [sys.executable, "-m", "playwright", "install", "--only-shell", "chromium"],
-    ),
-    (
-        "chromium and libatomic1, with up to 440 other packages, by apt-get",
-        ["sh", "-c", f"apt-get update; {APT}"],
-    ),
-]
+# As in Safari and on macOS, no name under localhost is known.
+ARGUMENTS = ["--no-proxy-server", "--host-resolver-rules=MAP *.localhost ~NOTFOUND"]
+# Without libatomic1, Playwright's driver installs nothing; apt-get does, for root.
+PLAYWRIGHT = f"'{sys.executable}' -m playwright install --only-shell chromium"
+APT = """export DEBIAN_FRONTEND=noninteractive
+    apt-get update; apt-get install --yes chromium libatomic1"""
+INSTALLERS = {"Chromium, by playwright install": PLAYWRIGHT}
+if os.geteuid() == 0:
+    INSTALLERS["chromium and some 440 other packages, by apt-get"] = APT
 
 
 def launch(stack):
@@ -50,9 +41,9 @@ def works():
 
 
 if __name__ == "__main__":
-    for what, command in INSTALLERS[: 2 if os.geteuid() == 0 else 1]:
+    for what, command in INSTALLERS.items():
         if not works():
             print(f"Installing {what}, for the tests of the page ...", flush=True)
-            subprocess.run(command, capture_output=True)
+            subprocess.run(command, shell=True, capture_output=True)
     if not works():
         print("No Chromium could be installed: make test leaves out what needs one")
