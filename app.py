@@ -108,14 +108,14 @@ PAGE = Engine().from_string("""<!doctype html>
   .WSGI { --fill: #9a3412; color: light-dark(#9a3412, #ffb27a); }
   .ASGI { --fill: #0f5c63; color: light-dark(#0f5c63, #7fdbd5); }
   html { color-scheme: light dark; background: Canvas; text-align: center;
-    font: clamp(min(18px, 5vw, 8vh), 3.4vmin, 54px)/1.2 system-ui; }
+    font: max(min(18px, 5vw, 8vh), 3.4vmin)/1.2 system-ui; }
   body { box-sizing: border-box; min-height: 100svh; margin: 0; display: grid;
     place-content: center; text-wrap: balance; border: .2rem solid; }
   h1, p { margin: .4rem; font-variant: tabular-nums; } a { color: inherit; }
   #count { font-size: min(46svh, 32vw); font-weight: bold; line-height: 1; }
   .counting { background: var(--fill); border-color: #0000; color: white; }
   .waiting { border-style: dashed; } .waiting #count { display: none; }
-  #state { font-size: 1.4em; } .waiting #state { font-size: 2em; }
+  #state { font-size: 1.4em; } .waiting #state { font-size: max(2em, 5vw); }
   .ended #count { font-size: 14vw; }
   @media (max-height: 360px) { h1, #more { display: none; } }
 </style>
@@ -123,8 +123,8 @@ PAGE = Engine().from_string("""<!doctype html>
 <p>page from worker {{ pid }}</p>
 <p id="count" role="timer"></p>
 <p id="state" role="status">waiting for the first event</p>
-<p id="more"><a href="/" target="_blank">open another tab</a><br>
-browsers open six tabs to a name, twelve to localhost and 127.0.0.1</p></main>
+<div id="more"><p><a href="/" target="_blank">open another tab</a></p>
+<p>browsers connect six tabs to localhost and six to 127.0.0.1</p></div></main>
 <script>
   const count = document.getElementById("count");
   const state = document.getElementById("state");
@@ -146,7 +146,7 @@ browsers open six tabs to a name, twelve to localhost and 127.0.0.1</p></main>
     show("ended", "Blastoff!", "the stream is closed");
   });
   source.addEventListener("error", () => {
-    const end = last === undefined ? "no events" : `cut at ${last}`;
+    const end = last === undefined ? "no events" : `cut at\u00a0${last}`;
     const again = source.readyState === EventSource.CONNECTING;
     show("waiting", "…", again ? `${end}, reconnecting` : end);
     first = last = undefined;

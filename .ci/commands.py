@@ -50,6 +50,6 @@ with tempfile.TemporaryDirectory() as home:
         if target in ("run-wsgi", "run-asgi", "tabs"):
             serve(command, options)
         else:
-            full = f"{command} {SHORT.get(target, '')}"
-            subprocess.run(full, check=True, timeout=900, **options)
+            command = f"{command} {SHORT.get(target, '')}"
+            subprocess.run(command, check=True, timeout=900, **options)
         subprocess.run(CLEAN, check=True, **options)

@@ -68,11 +68,8 @@ async def test_sync_generator_in_djangos_response_comes_in_one_burst(change):
 def test_async_generator_over_wsgi_is_cut_before_its_first_event(change):
     folder = change("def sse", ("countdown()", "acountdown()"))
     with Server("run-wsgi", folder, GUNICORN_CMD_ARGS="--timeout 3") as server:
-        # What is left of the request depends on the version of gunicorn.
-        with suppress(httpx.RemoteProtocolError):
-            response = httpx.get(f"{server.url}/sse/", timeout=60)
-            assert response.status_code == 500
-            assert "event" not in response.text
+        with suppress(httpx.RemoteProtocolError):  # no answer, or an error page
+            assert "event" not in httpx.get(f"{server.url}/sse/", timeout=60).text
         assert "must consume asynchronous iterators" in server.log()
         assert "WORKER TIMEOUT" in server.log()
 

@@ -122,13 +122,12 @@ def violations(tab):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing(window, scheme):
     """Neither in the window, with all its frames, nor in a tab of its own."""
-    port = free_port()
-    with make_tabs("TABS=2", "GUNICORN_CMD_ARGS=--timeout 5", port=port) as url:
+    with make_tabs("TABS=2", "GUNICORN_CMD_ARGS=--timeout 5") as url:
         window.emulate_media(color_scheme=scheme)
         window.goto(url)
         expect(frame(window, "WSGI", 2).locator("#state")).to_be_visible()
         assert violations(window) == []
-        window.goto(f"http://localhost:{port + 1}/")
+        window.goto(window.frames[-1].url)
         expect(window.locator("#state")).to_have_text(COUNTING)
         assert violations(window) == []
 

@@ -79,23 +79,23 @@ def check_free(port):
 
 
 def halves(knobs):
-    """What the window says of both servers, and the servers, not started."""
+    """What the window is told of each server, and the servers, not started."""
     both = {name: getattr(knobs, name.lower()) for name in COMMON}
     options, workers = knobs.gunicorn_cmd_args, f"--workers {knobs.workers}"
     wsgi = Server("run-wsgi", PORT=knobs.port, **both, GUNICORN_CMD_ARGS=options)
-    yield "WSGI", f"gunicorn {workers} {options}", wsgi
-    yield "ASGI", f"uvicorn {workers}", Server("run-asgi", PORT=knobs.port + 1, **both)
+    asgi = Server("run-asgi", PORT=knobs.port + 1, **both)
+    yield ("WSGI", wsgi.port, f"gunicorn {workers} {options}"), wsgi
+    yield ("ASGI", asgi.port, f"uvicorn {workers}"), asgi
 
 
 async def tabs(knobs):
     """Show both servers until the moving picture is made, or until Ctrl-C."""
     for port in range(knobs.port, knobs.port + 3):
         check_free(port)
-    names, commands, servers = zip(*halves(knobs), strict=True)
+    rows, servers = zip(*halves(knobs), strict=True)
     print("Starting gunicorn and uvicorn ...", flush=True)
     async with serving(*servers):
-        rows = zip(names, [server.port for server in servers], commands, strict=True)
-        window = partial(Window, {"tabs": knobs.tabs, "halves": [*rows]})
+        window = partial(Window, {"tabs": knobs.tabs, "halves": rows})
         loop = asyncio.get_running_loop()
         await loop.create_server(window, "127.0.0.1", knobs.port + 2)
         url = f"http://localhost:{knobs.port + 2}/"
@@ -112,8 +112,7 @@ def main():
     parser.add_argument("--gif", help="save a moving picture in this file")
     knobs = parser.parse_args()
     if not 1 <= knobs.tabs <= 12:
-        names = "six for each name, localhost and 127.0.0.1; make compare takes more"
-        parser.error(f"TABS={knobs.tabs}: must be 1 to 12, {names}")
+        parser.error(f"TABS={knobs.tabs}: must be 1 to 12; make compare takes more")
     sys.exit(run_program(tabs(knobs)))
 
 

@@ -3,8 +3,7 @@
 import os
 import subprocess
 import sys
-from contextlib import ExitStack, redirect_stderr, suppress
-from pathlib import Path
+from contextlib import ExitStack, suppress
 
 from playwright.sync_api import Error, sync_playwright
 
@@ -33,14 +32,14 @@ def launch(stack):
 
 def works():
     with ExitStack() as stack, suppress(RuntimeError):
-        silence = stack.enter_context(Path(os.devnull).open("w"))
-        stack.enter_context(redirect_stderr(silence))  # the driver's own complaints
         launch(stack)
         return True
     return False
 
 
 if __name__ == "__main__":
+    # There a driver that lacks a library would complain, three times.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
     for what, command in INSTALLERS.items():
         if not works():
             print(f"Installing {what}, for the tests of the page ...", flush=True)
