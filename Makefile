@@ -47,11 +47,11 @@ test: $(VENV)/.browser
 ## make clean     delete .venv, if its Python is gone or another one is wanted
 clean:
 	rm -rf .venv* .*_cache __pycache__ tests/__pycache__ tests/*/__pycache__
-# VENV=/ or VENV=.. must not be deleted: only what `make` has filled, and not around us.
+# VENV may be / or .. by mistake: delete what make has filled and is not around us.
 	@case '$(CURDIR)/' in '$(realpath $(VENV))'/*) ;; *) \
 	    [ ! -e '$(VENV)/.demo' ] || rm -rf '$(VENV)' ;; esac
-	@[ ! -e '$(VENV)' ] || { echo 'VENV=$(VENV): not deleted, since it is not a' \
-	    'venv of this project' >&2; exit 1; }
+	@[ ! -e '$(VENV)' ] || { echo 'VENV=$(VENV) is not a venv of this project, and' \
+	    'stays: name another, or delete it by hand' >&2; exit 1; }
 
 ## COUNT=20, TICK=0.5 (seconds), DEBUG=1, WORKERS=2, PORT=8080: before or behind make,
 ## as TABS=4 (tabs, compare), STREAMS=200 (bench), FAST=1 (compare: a fifth of the time)

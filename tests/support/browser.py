@@ -38,7 +38,7 @@ def works():
 
 
 if __name__ == "__main__":
-    # There a driver that lacks a library would complain, three times.
+    # Playwright's driver would complain of a missing library, each time it starts.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
     for what, command in INSTALLERS.items():
         if not works():
