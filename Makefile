@@ -64,6 +64,11 @@ test: $(VENV)/.browser
 ## make clean     delete .venv, if its Python is gone or another one is wanted
 clean:
 	rm -rf .venv* .*_cache __pycache__ tests/__pycache__ tests/*/__pycache__
+# VENV may be / or .. by mistake: delete what make has filled and is not around us.
+	@case '$(CURDIR)/' in '$(realpath $(VENV))'/*) ;; *) \
+	    [ ! -e '$(VENV)/.demo' ] || rm -rf '$(VENV)' ;; esac
+	@[ ! -e '$(VENV)' ] || { echo 'VENV=$(VENV) is not a venv of this project, and' \
+	    'stays: name another, or delete it by hand' >&2; exit 1; }
 
 ## COUNT=20, TICK=0.5 (seconds), DEBUG=1, WORKERS=2, PORT=8080: before or behind make,
 ## as TABS=4 (tabs, compare), STREAMS=200 (bench), FAST=1 (compare: a fifth of the time)
@@ -73,8 +78,8 @@ clean:
 # The stamps come last, so that an interrupted install is not taken for a finished one.
 $(VENV)/.demo: requirements.txt
 	@$(PYTHON) -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' \
-	    2>/dev/null || { echo '$(PYTHON) is not Python 3.11 or later with venv:' \
-	    'apt install python3-venv, or make PYTHON=python3.13 ...' >&2; exit 1; }
+	    2>/dev/null || { echo '$(PYTHON) is not Python 3.11 or later with venv: try' \
+	    'apt install $(notdir $(PYTHON))-venv, or make PYTHON=...' >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV)
 	@echo 'Installing django, gunicorn and uvicorn into $(VENV) ...'
 	@$(PIP) -r requirements.txt && touch $@

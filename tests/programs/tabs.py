@@ -13,9 +13,8 @@ import subprocess
 import sys
 import time
 from contextlib import ExitStack, suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from functools import partial
 from pathlib import Path
-from threading import Thread
 
 from tests.programs.common import SERVER_KNOBS, add_knobs, run_program, serving
 from tests.support.server import Server
@@ -27,31 +26,22 @@ SHOWN = [330] * (FRAMES - 1) + [3000]  # milliseconds; the last one is to be rea
 TITLE = "text => document.querySelector('h1').textContent = text"
 
 
-class Window(BaseHTTPRequestHandler):
+class Window(asyncio.Protocol):
     """The page with the tabs, and /open, a response as long as this program runs."""
 
-    def do_GET(self):
-        stays_open = self.path == "/open"
-        kind = "text/event-stream" if stays_open else "text/html; charset=utf-8"
-        self.send_response(200)
-        self.send_header("Content-Type", kind)
-        self.end_headers()
-        if stays_open:
-            with suppress(ConnectionError):
-                self.rfile.read(1)  # nothing comes: wait until the browser leaves
-        else:
-            self.wfile.write(self.server.html.encode())
+    def __init__(self, setup):
+        self.html = HTML.read_text().replace("{{ setup }}", json.dumps(setup))
 
-    def log_message(self, *arguments):
-        """Keep the terminal free of requests."""
+    def connection_made(self, transport):
+        self.transport = transport
 
-
-def serve_window(port, setup):
-    """Serve the window in a thread; return its URL."""
-    server = ThreadingHTTPServer(("127.0.0.1", port), Window)
-    server.html = HTML.read_text().replace("{{ setup }}", json.dumps(setup))
-    Thread(target=server.serve_forever, daemon=True).start()
-    return f"http://localhost:{port}/"
+    def data_received(self, request):
+        stays_open = request.startswith(b"GET /open ")
+        kind = b"event-stream" if stays_open else b"html; charset=utf-8"
+        self.transport.write(b"HTTP/1.0 200 OK\r\nContent-Type: text/%s\r\n\r\n" % kind)
+        if not stays_open:
+            self.transport.write(self.html.encode())
+            self.transport.close()
 
 
 def open_window(url):
@@ -90,26 +80,29 @@ def check_free(port):
 
 
 def halves(knobs):
-    """What the window says of both servers, and the servers, not started."""
+    """What the window is told of each server, and the servers, not started."""
     both = {name: getattr(knobs, name.lower()) for name in SERVER_KNOBS}
     options, workers = knobs.gunicorn_cmd_args, f"--workers {knobs.workers}"
     both["GUNICORN_CMD_ARGS"] = options
     gunicorn, asgi = f"gunicorn {workers} {options}".strip(), f"uvicorn {workers}"
     if knobs.server == "gunicorn":
         asgi = f"{gunicorn} --worker-class asgi"
-    yield "WSGI", gunicorn, Server("run-wsgi", PORT=knobs.port, **both)
-    yield "ASGI", asgi, Server("run-asgi", PORT=knobs.port + 1, **both)
+    port = knobs.port
+    yield ("WSGI", port, gunicorn), Server("run-wsgi", PORT=port, **both)
+    yield ("ASGI", port + 1, asgi), Server("run-asgi", PORT=port + 1, **both)
 
 
 async def tabs(knobs):
     """Show both servers until the moving picture is made, or until Ctrl-C."""
     for port in range(knobs.port, knobs.port + 3):
         check_free(port)
-    names, commands, servers = zip(*halves(knobs), strict=True)
+    rows, servers = zip(*halves(knobs), strict=True)
     print("Starting both servers ...", flush=True)
     async with serving(*servers):
-        rows = zip(names, [server.port for server in servers], commands, strict=True)
-        url = serve_window(knobs.port + 2, {"tabs": knobs.tabs, "halves": [*rows]})
+        window = partial(Window, {"tabs": knobs.tabs, "halves": rows})
+        loop = asyncio.get_running_loop()
+        await loop.create_server(window, "127.0.0.1", knobs.port + 2)
+        url = f"http://localhost:{knobs.port + 2}/"
         if knobs.gif:
             return await asyncio.to_thread(film, url, knobs.gif)
         open_window(url)
@@ -122,7 +115,10 @@ def main():
     add_knobs(parser, TABS=int, GUNICORN_CMD_ARGS=str, **SERVER_KNOBS)
     parser.add_argument("--port", type=int, default=os.environ.get("PORT", 8000))
     parser.add_argument("--gif", help="save a moving picture in this file")
-    sys.exit(run_program(tabs(parser.parse_args())))
+    knobs = parser.parse_args()
+    if not 1 <= knobs.tabs <= 12:
+        parser.error(f"TABS={knobs.tabs}: must be 1 to 12; make compare takes more")
+    sys.exit(run_program(tabs(knobs)))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """A headless Chromium for the tests; run as a program, it installs one if need be."""
 
+import os
 import subprocess
 import sys
 from contextlib import ExitStack, suppress
@@ -8,12 +9,15 @@ from playwright.sync_api import Error, sync_playwright
 
 # The last is Playwright's own.
 CHOICES = {"channel": "chrome"}, {"executable_path": "/usr/bin/chromium"}, {}
-ARGUMENTS = ("--no-proxy-server", "--disable-background-networking", "--no-first-run")
-APT = "DEBIAN_FRONTEND=noninteractive apt-get install --yes chromium libatomic1"
-INSTALLERS = (
-    [sys.executable, "-m", "playwright", "install", "--only-shell", "chromium"],
-    ["sh", "-c", f"apt-get update; {APT}"],  # the library is Playwright's driver's
-)
+# As in Safari and on macOS, no name under localhost is known.
+ARGUMENTS = ["--no-proxy-server", "--host-resolver-rules=MAP *.localhost ~NOTFOUND"]
+# Without libatomic1, Playwright's driver installs nothing; apt-get does, for root.
+PLAYWRIGHT = f"'{sys.executable}' -m playwright install --only-shell chromium"
+APT = """export DEBIAN_FRONTEND=noninteractive
+    apt-get update; apt-get install --yes chromium libatomic1"""
+INSTALLERS = {"Chromium, by playwright install": PLAYWRIGHT}
+if os.geteuid() == 0:
+    INSTALLERS["chromium and some 440 other packages, by apt-get"] = APT
 
 
 def launch(stack):
@@ -34,9 +38,11 @@ def works():
 
 
 if __name__ == "__main__":
-    for command in INSTALLERS:
+    # Playwright's driver would complain of a missing library, each time it starts.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+    for what, command in INSTALLERS.items():
         if not works():
-            print("Installing Chromium for the tests of the page ...", flush=True)
-            subprocess.run(command, capture_output=True)
+            print(f"Installing {what}, for the tests of the page ...", flush=True)
+            subprocess.run(command, shell=True, capture_output=True)
     if not works():
         print("No Chromium could be installed: make test leaves out what needs one")
