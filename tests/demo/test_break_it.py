@@ -79,7 +79,7 @@ def test_sync_generator_in_the_async_view_is_refused(change, open_tab):
     with Server("run-asgi", folder, DEBUG=1) as server:
         state = open_tab(server).locator("#state")
         expect(state).to_have_text("no events")  # nor does it reconnect
-        assert "not an async generator: generator" in server.log()
+        assert "not a sync one: generator" in server.log()
 
 
 def test_stream_that_the_page_does_not_close_starts_again(change, open_tab):

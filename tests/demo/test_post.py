@@ -14,6 +14,7 @@ import pytest
 from django.core.asgi import get_asgi_application
 from playwright.sync_api import expect
 
+import app  # noqa: F401, configures Django
 from tests.programs.bench import cpu
 from tests.support.load import fetch_page
 from tests.support.server import Server, free_port, run, running, wait_for_page
