@@ -60,7 +60,7 @@ class ASGIHandler(asgi.ASGIHandler):
         except RequestAborted:
             return
         executor = getattr(AsyncToSync.executors, "current", None)
-        response = None
+        response = unsent = None
         with closing(body_file):
             set_script_prefix(asgi.get_script_prefix(scope))
             try:
@@ -70,37 +70,24 @@ class ASGIHandler(asgi.ASGIHandler):
                     return await self.send_response(response, send)
                 async with asyncio.TaskGroup() as group:
                     listener = group.create_task(self.listen_for_disconnect(receive))
-                    response = await self.run_get_response(request)
-                    await self._send(response, send, listener)
+                    response = unsent = await self.run_get_response(request)
+                    if not getattr(response, "needs_thread", True):
+                        end_thread()
+                    await self.send_response(response, send)
+                    unsent = None
                     listener.cancel()
             except BaseExceptionGroup as raised:
                 _, errors = raised.split(RequestAborted)  # the client has left
                 if errors:  # a single one as itself; "from" would replace its cause
-                    error, *more = errors.exceptions
-                    raise errors if more else error
+                    raise errors if len(errors.exceptions) > 1 else errors.exceptions[0]
+            except asyncio.CancelledError:
+                if not (may_end_early(unsent) and asyncio.current_task().cancelling()):
+                    raise
+                await send_last_message(send)
             finally:
                 # A cancel may leave a sync middleware's in its place, which has ended.
                 AsyncToSync.executors.current = executor
                 await self._finish(response)
-
-    async def _send(self, response, send, listener):
-        """Send a view's response; end it cleanly if it is a cancelled event stream."""
-        if not getattr(response, "needs_thread", True):
-            end_thread()
-        try:
-            await self.send_response(response, send)
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            kind = response.get("Content-Type", "")
-            is_events = response.streaming and kind.startswith("text/event-stream")
-            by_server = task.cancelling() and not listener.done()  # the client is there
-            # It may end after any event, while a download that is cut must look cut.
-            if not (is_events and by_server):
-                raise
-            task.uncancel()
-            with suppress(Exception):  # the client reads no more, or has this already
-                async with asyncio.timeout(1):
-                    await send({"type": "http.response.body"})
 
     async def _finish(self, response):
         """Close the response, which sends request_finished, and end the thread."""
@@ -120,6 +107,19 @@ class ASGIHandler(asgi.ASGIHandler):
             await signal.asend(sender=self.__class__, **named)
         else:
             signal.send(sender=self.__class__, **named)
+
+
+def may_end_early(response):
+    """Return whether it is an event stream: what else is cut must look cut."""
+    kind = "" if response is None else response.get("Content-Type", "")
+    return kind.startswith("text/event-stream") and response.streaming
+
+
+async def send_last_message(send):
+    asyncio.current_task().uncancel()
+    with suppress(Exception):  # the client has left, or reads no more
+        async with asyncio.timeout(1):
+            await send({"type": "http.response.body"})
 
 
 def must_run_in_thread(signal, response=None):

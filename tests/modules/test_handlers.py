@@ -1,6 +1,7 @@
 """handlers.ASGIHandler beside Django's: the same in all but what its module says."""
 
 import asyncio
+from contextlib import suppress
 from contextvars import ContextVar
 
 import pytest
@@ -224,6 +225,22 @@ async def test_cancelled_event_stream_ends_cleanly_if_its_client(
     assert [*ends] == []
     assert signals == ["started", "finished"]
     assert counts == [0]
+
+
+async def test_cancel_after_an_event_stream_sends_no_second_end():
+    class Handler(ASGIHandler):
+        async def listen_for_disconnect(self, receive):
+            with suppress(asyncio.CancelledError):
+                await super().listen_for_disconnect(receive)
+            await asyncio.Event().wait()  # so that the request has not ended, either
+
+    handler = serve(Handler, streaming(numbers, content_type=EVENTS))
+    stream = await send_request(served(handler, lambda message: asyncio.sleep(0)))
+    await until(lambda: stream.output_queue.qsize() == 5)
+    stream.future.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await outcome(stream)
+    assert stream.output_queue.qsize() == 5
 
 
 def fail(error):
