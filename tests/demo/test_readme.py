@@ -31,5 +31,5 @@ def test_every_knob_that_is_named_exists():
 
 def test_claims_have_the_numbers_of_their_tests():
     tests = re.findall(r"^(?:async )?def test_(\d+)", CLAIMS, re.MULTILINE)
-    claims = re.findall(r"^(\d+)\. ", README, re.MULTILINE)
-    assert claims == list(dict.fromkeys(tests)) == [str(n) for n in range(1, 13)]
+    assert list(dict.fromkeys(tests)) == [str(n) for n in range(1, 13)]
+    assert set() < set(found(r"^- (\d+): ")) < set(tests)
