@@ -2,12 +2,13 @@
 
 import os
 import sqlite3
-from contextlib import ExitStack
+from functools import partial
 
 import pytest
 from django.conf import settings
 from django.core.handlers import asgi
 from django.core.signals import request_finished, request_started
+from django.dispatch import Signal
 
 import app  # noqa: F401, configures Django
 import handlers
@@ -47,15 +48,11 @@ def handler_class(request):
 
 
 @pytest.fixture
-def connect():
-    """Connect a receiver to a signal, until the test ends."""
-    with ExitStack() as stack:
-
-        def connect(signal, receiver, **options):
-            signal.connect(receiver, weak=False, **options)
-            stack.callback(signal.disconnect, receiver, **options)
-
-        yield connect
+def connect(monkeypatch):
+    """Connect a receiver to a signal of a request, until the test ends."""
+    for signal in request_started, request_finished:
+        monkeypatch.setattr(signal, "receivers", [*signal.receivers])
+    return partial(Signal.connect, weak=False)
 
 
 @pytest.fixture
