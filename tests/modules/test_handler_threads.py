@@ -69,13 +69,10 @@ def leaving_middleware(get_response):
 MIDDLEWARE = [f"{__name__}.leaving_middleware"]
 
 
-async def tenant():
-    return await sync_to_async(getattr)(in_thread, "tenant", "none")
-
-
 async def tenants():
     for _ in range(2):
-        yield f"{await tenant()} "
+        tenant = await sync_to_async(getattr)(in_thread, "tenant", "none")
+        yield f"{tenant} "
 
 
 async def call(handler):
