@@ -15,7 +15,7 @@ from django.core.asgi import get_asgi_application
 from playwright.sync_api import expect
 
 import app  # noqa: F401, configures Django
-from tests.programs.bench import cpu
+from tests.programs.bench import page_cost
 from tests.support.load import fetch_page
 from tests.support.server import Server, free_port, run, running, wait_for_page
 from tests.support.simulated_tab import COUNTDOWN, browse_until, received
@@ -66,17 +66,8 @@ def first_event(server):
 async def test_1_plain_page_costs_about_the_same_over_wsgi_and_asgi():
     """CPU time, to within a factor of three; `make bench` measures it."""
     with Server("run-wsgi") as gunicorn, Server("run-asgi") as uvicorn:
-        wsgi, asgi = await page_cpu(gunicorn), await page_cpu(uvicorn)
+        wsgi, asgi = await page_cost(gunicorn), await page_cost(uvicorn)
     assert max(wsgi, asgi) < 3 * min(wsgi, asgi)
-
-
-async def page_cpu(server, pages=200):
-    """The microseconds of CPU that the worker takes for so many pages."""
-    worker = server.worker()
-    before = cpu(worker)
-    for _ in range(pages):
-        await fetch_page(server.port)
-    return cpu(worker) - before
 
 
 @pytest.mark.parametrize(("options", "counting"), GUNICORNS)

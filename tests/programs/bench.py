@@ -55,18 +55,24 @@ async def measure(command, number, tick):
     async with serving(server):
         for stream in await open_streams(server.port, 1, PATIENCE):
             stream.transport.abort()  # the first stream also costs some imports
-        worker = server.worker()
-        before = cpu(worker)
-        for _ in range(PAGES):
-            await fetch_page(server.port)
-        page = (cpu(worker) - before) / PAGES
-        return [*await stream_costs(server.port, worker, number, tick), page]
+        page = await page_cost(server)
+        return [*await stream_costs(server, number, tick), page]
 
 
-async def stream_costs(port, worker, number, tick):
+async def page_cost(server):
+    """The microseconds of CPU that the worker takes for a plain page."""
+    worker = server.worker()
+    before = cpu(worker)
+    for _ in range(PAGES):
+        await fetch_page(server.port)
+    return (cpu(worker) - before) / PAGES
+
+
+async def stream_costs(server, number, tick):
     """Open the streams and watch them for some events; return what they cost."""
+    worker = server.worker()
     idle, memory = cpu(worker), worker.memory_full_info().uss
-    streams = await open_streams(port, number, PATIENCE)
+    streams = await open_streams(server.port, number, PATIENCE)
     opened, before, threads = cpu(worker), events(streams), worker.num_threads()
     await asyncio.sleep(max(1, 5 * tick))
     watched, after = cpu(worker), events(streams)
