@@ -62,11 +62,10 @@ test: $(VENV)/.browser
 	$(BIN)/python -m pytest --numprocesses 6 --dist loadfile --no-loadscope-reorder
 
 ## make clean     delete .venv, if its Python is gone or another one is wanted
-clean:
-	rm -rf .venv* .*_cache __pycache__ tests/__pycache__ tests/*/__pycache__
 # VENV may be / or .. by mistake: delete what make has filled and is not around us.
-	@case '$(CURDIR)/' in '$(realpath $(VENV))'/*) ;; *) \
-	    [ ! -e '$(VENV)/.demo' ] || rm -rf '$(VENV)' ;; esac
+STAMP = $(if $(findstring $(realpath $(VENV))/,$(CURDIR)/),,$(wildcard $(VENV:=/.demo)))
+clean:
+	rm -rf $(STAMP:/.demo=) .venv* .*_cache __pycache__ */__pycache__ */*/__pycache__
 	@[ ! -e '$(VENV)' ] || { echo 'VENV=$(VENV) is not a venv of this project, and' \
 	    'stays: name another, or delete it by hand' >&2; exit 1; }
 

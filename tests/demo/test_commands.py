@@ -50,6 +50,14 @@ def test_what_is_announced(target, knobs, words):
     assert re.fullmatch(words, run(command, DEFAULTS | knobs)[1].strip())
 
 
+def test_make_clean_deletes_a_venv_and_nothing_around_the_project(project):
+    (project / "new").mkdir()
+    for folder in project, project / "new":
+        (folder / ".demo").touch()
+    for venv, status in (project, 2), (project / "tests", 2), (project / "new", 0):
+        assert run(["make", "-C", project, "clean", f"VENV={venv}"])[0] == status
+
+
 def test_another_projects_settings_mislead_no_installation(tmp_path):
     show = tmp_path / "show.mk"
     show.write_text("show:; @env")
