@@ -51,15 +51,15 @@ def running(command, environment=None, **options):
         process.wait()
 
 
-def wait_for_page(url, process, log=str):
-    """Wait until a server sends its page: TimeoutError if it takes a minute."""
-    deadline = time.monotonic() + 60
+def wait_for_page(url, process, log=str, seconds=60):
+    """Wait until a server sends its page: TimeoutError after so many seconds."""
+    deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         check(process, log)
         with suppress(httpx.TransportError):  # it does not listen yet, or has ended
             return httpx.get(url, timeout=20, **HTTPX_OPTIONS).raise_for_status()
         time.sleep(0.05)
-    raise TimeoutError(f"{url} has not answered for a minute")
+    raise TimeoutError(f"{url} has not answered for {seconds} seconds")
 
 
 def check(process, log):
