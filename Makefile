@@ -69,9 +69,9 @@ clean:
 	@[ ! -e '$(VENV)' ] || { echo 'VENV=$(VENV) is not a venv of this project, and' \
 	    'stays: name another, or delete it by hand' >&2; exit 1; }
 
-## COUNT=20, TICK=0.5 (seconds), DEBUG=1, WORKERS=2, PORT=8080: before or behind make,
-## as TABS=4 (tabs, compare), STREAMS=200 (bench), FAST=1 (compare: a fifth of the time)
-## and GUNICORN_CMD_ARGS="--threads 4". Behind make: HOST=0.0.0.0, for other devices;
+## Before or after make: COUNT=20, TICK=0.5 (seconds), DEBUG=1, WORKERS=2, PORT=8080,
+## TABS=4 (tabs, compare), STREAMS=200 (bench), FAST=1 (compare: a fifth of the time),
+## GUNICORN_CMD_ARGS="--threads 4". Only after make: HOST=0.0.0.0, for other devices;
 ## SERVER=gunicorn, whose ASGI worker then takes uvicorn's place.
 
 # The stamps come last, so that an interrupted install is not taken for a finished one.
