@@ -19,7 +19,7 @@ TURNS = ["127.0.0.1", "localhost", "localhost"]
 NAMES = [("localhost", TURNS), ("0.0.0.0", ["0.0.0.0"] * 3)]
 
 
-def follow_link(tab, way="click", **options):
+def follow_link(tab, way, **options):
     with tab.context.expect_page() as opened:
         getattr(tab.get_by_role("link"), way)(**options)
     return opened.value

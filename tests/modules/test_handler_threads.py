@@ -48,7 +48,7 @@ def note_thread(*args, **kwargs):
 
 
 def check_thread():
-    """It ran once, and not on the event loop."""
+    """The closer or receiver ran once, and not on the event loop."""
     (thread,) = ran_in
     assert thread != threading.current_thread()
 

@@ -106,7 +106,9 @@ async def tabs(knobs):
         if knobs.gif:
             return await asyncio.to_thread(film, url, knobs.gif)
         open_window(url)
-        while not any(server.check() for server in servers):
+        while True:
+            for server in servers:
+                server.check()
             await asyncio.sleep(0.1)
 
 

@@ -25,7 +25,7 @@ def launch(stack):
     with suppress(Exception):  # the driver does not start
         chromium = stack.enter_context(sync_playwright()).chromium
         for choice in CHOICES:
-            with suppress(Error):  # snap's place holder, a missing library, none at all
+            with suppress(Error):  # snap's placeholder, a missing library, none at all
                 return stack.enter_context(chromium.launch(**choice, args=ARGUMENTS))
     raise RuntimeError("no Chromium works here: install Chrome or Chromium")
 
