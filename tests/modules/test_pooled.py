@@ -36,6 +36,7 @@ def outcome(handler):
         ("ten_streams", [5, 500], [10, 200]),
         ("five_failing_streams", 5, 0),
         ("fifty_clients_that_leave", ANY, [0, 0]),  # Django's loses some, by chance
+        ("twenty_pages", 20, 0),
     ],
 )
 def test_connections(outcomes, scenario, djangos, ours):
