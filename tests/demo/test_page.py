@@ -13,16 +13,29 @@ CUT = ("net::ERR_INCOMPLETE_CHUNKED_ENCODING", "net::ERR_INVALID_CHUNKED_ENCODIN
 REFUSED = "net::ERR_CONNECTION_REFUSED"
 # A laptop, 1024 x 768 at 150 and at 200 %, a phone upright and on its side, a frame.
 SIZES = [(1280, 720), (683, 512), (512, 384), (320, 568), (568, 320), (200, 135)]
-WAYS = [("click", {}), ("press", {"key": "Enter"}), ("click", {"button": "middle"})]
-TURNS = ["127.0.0.1", "localhost", "localhost"]
-# On another device, localhost would be that device. (0.0.0.0 leads to this machine.)
-NAMES = [("localhost", TURNS), ("0.0.0.0", ["0.0.0.0"] * 3)]
 
 
 def follow_link(tab, way, **options):
     with tab.context.expect_page() as opened:
         getattr(tab.get_by_role("link"), way)(**options)
     return opened.value
+
+
+def test_asgi_twelve_tabs_count_at_once(watch, open_tab):
+    with Server("run-asgi") as server:
+        tabs = [open_tab(server)]
+        tabs += [follow_link(tabs[0]) for _ in range(11)]
+        for tab in tabs:
+            expect(tab.locator("#state")).to_have_text("counting from 100")
+        begin = [tab.locator("#count").inner_text() for tab in tabs]
+        for tab, value in zip(tabs, begin, strict=True):
+            expect(tab.locator("#count")).not_to_have_text(value)
+
+
+WAYS = [("click", {}), ("press", {"key": "Enter"}), ("click", {"button": "middle"})]
+TURNS = ["127.0.0.1", "localhost", "localhost"]
+# On another device, localhost would be that device. (0.0.0.0 leads to this machine.)
+NAMES = [("localhost", TURNS), ("0.0.0.0", ["0.0.0.0"] * 3)]
 
 
 @pytest.mark.parametrize(("host", "names"), NAMES)
