@@ -81,9 +81,8 @@ class ASGIHandler(asgi.ASGIHandler):
                 if errors:  # a single one as itself; "from" would replace its cause
                     raise errors if len(errors.exceptions) > 1 else errors.exceptions[0]
             except asyncio.CancelledError:
-                if not (may_end_early(unsent) and asyncio.current_task().cancelling()):
+                if not await end_event_stream(unsent, send):
                     raise
-                await send_last_message(send)
             finally:
                 # A cancel may leave a sync middleware's in its place, which has ended.
                 AsyncToSync.executors.current = executor
@@ -109,17 +108,18 @@ class ASGIHandler(asgi.ASGIHandler):
             signal.send(sender=self.__class__, **named)
 
 
-def may_end_early(response):
-    """Return whether it is an event stream: what else is cut must look cut."""
+async def end_event_stream(response, send):
+    """End a cancelled event stream cleanly; return False if it is something else."""
+    task = asyncio.current_task()
     kind = "" if response is None else response.get("Content-Type", "")
-    return kind.startswith("text/event-stream") and response.streaming
-
-
-async def send_last_message(send):
-    asyncio.current_task().uncancel()
+    is_stream = kind.startswith("text/event-stream") and response.streaming
+    if not (is_stream and task.cancelling()):
+        return False  # what is cut must look cut
+    task.uncancel()
     with suppress(Exception):  # the client has left, or reads no more
         async with asyncio.timeout(1):
             await send({"type": "http.response.body"})
+    return True
 
 
 def must_run_in_thread(signal, response=None):
