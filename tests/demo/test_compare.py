@@ -58,7 +58,6 @@ seconds  0     5      10     15     20    25     30     35     40     45
 
 after 45 s                     WSGI   WSGI --threads 2     ASGI
 events delivered                 46                  0       85
-longest wait for a page      29.6 s    45.0 s, no page    0.1 s
 worker timeouts in the log        0                  0        0
 tabs that counted at once    1 of 2             0 of 2   2 of 2
 """

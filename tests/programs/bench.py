@@ -126,6 +126,8 @@ def main():
     parser = argparse.ArgumentParser(prog="make bench", usage=argparse.SUPPRESS)
     add_knobs(parser, STREAMS=int, TICK=float)
     knobs = parser.parse_args()
+    if knobs.streams < 1:
+        parser.error(f"STREAMS={knobs.streams}: must be at least 1")
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     files = min(knobs.streams + 2 * SPARE, most)
     resource.setrlimit(resource.RLIMIT_NOFILE, (files, most))  # servers inherit it

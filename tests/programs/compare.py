@@ -34,6 +34,8 @@ def read_knobs(arguments=None):
     add_knobs(parser, TABS=int, FAST=str, GUNICORN_CMD_ARGS=str, **SERVER_KNOBS)
     parser.add_argument("--svg", help="save the picture in this file")
     knobs = parser.parse_args(arguments)
+    if knobs.tabs < 1:
+        parser.error(f"TABS={knobs.tabs}: must be at least 1")
     pace = FAST if knobs.fast == "1" else 1
     knobs.tick, knobs.timeout = knobs.tick * pace, Timeout.default * pace
     turn = min(knobs.timeout, (knobs.count + 1) * knobs.tick)  # of a WSGI tab

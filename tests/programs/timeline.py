@@ -88,7 +88,6 @@ def summary(runs, now):
     """What the servers delivered, and how many tabs counted at the same time."""
     rows = {
         "events delivered": lambda run: sum(len(received(tab)) for tab in run.tabs),
-        "longest wait for a page": lambda run: longest_wait(run, now),
         "worker timeouts in the log": lambda r: r.server.log().count("WORKER TIMEOUT"),
         "tabs that counted at once": lambda r: f"{most_at_once(r)} of {len(r.tabs)}",
     }
@@ -100,13 +99,6 @@ def summary(runs, now):
         table.add_row(name, *(str(value(run)) for run in runs))
     table.rows[-1].style = "bold"
     return table
-
-
-def longest_wait(run, now):
-    """The longest time between opening a tab and its page, or until now without one."""
-    waits = [[record.at for record in tab[:2]] for tab in run.tabs if tab]
-    longest = max(((times[1:] or [now])[0] - times[0] for times in waits), default=0)
-    return f"{longest:.1f} s" + ", no page" * any(len(times) == 1 for times in waits)
 
 
 def most_at_once(run):
