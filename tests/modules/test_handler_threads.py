@@ -37,18 +37,14 @@ in_thread = threading.local()
 ran_in = []  # the threads in which a closer or a receiver ran
 
 
-@pytest.fixture(autouse=True)
-def forget():
-    ran_in.clear()
-
-
 def note_thread(*args, **kwargs):
     ran_in.append(threading.current_thread())
 
 
 def check_thread():
     """The closer or receiver ran once, and not on the event loop."""
-    (thread,) = ran_in
+    thread = ran_in.pop()
+    assert not ran_in
     assert thread != threading.current_thread()
 
 
