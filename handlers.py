@@ -1,14 +1,14 @@
 """Django's ASGI handler for long streams: a stream holds no thread it does not need.
 
 Before each view, Django's own handler (5.2 to 6.1) runs a little database clean-up in a
-thread (ticket 32889). It keeps that thread, and the connections that the view opened in
+thread. It keeps that thread (ticket 32889), and the connections that the view opened in
 it, until the response has ended. This handler differs in four points:
 - It starts no thread where only Django's own receivers and closers would run.
 - If response.needs_thread is False, it ends the thread before it sends the first part,
   and asks for the connections in it to be closed.
 - It ends an event stream cleanly if that is cancelled, as it is by Ctrl-C in uvicorn.
-- Whatever happens (an error, a cancel, a client that leaves), it closes the response,
-  or sends request_finished if there is none. Then the thread and its connections end.
+- Whatever happens once the body is read (an error, a cancel, the client leaves), it
+  closes the response or sends request_finished, and ends the thread and connections.
 In all else handle() does what it does in Django 6.1, with the installed Django's hooks.
 """
 
@@ -26,13 +26,13 @@ from django.core.signals import request_finished, request_started
 from django.http.response import HttpResponseBase
 from django.urls import set_script_prefix
 
-RECEIVERS = [db.reset_queries, db.close_old_connections, cache.close_caches]
 # Signals know a receiver by its id, or by its dispatch_uid, which may be unhashable.
-DJANGOS_IDS = [id(receiver) for receiver in [*RECEIVERS, base.reset_urlconf]]
+DJANGOS_IDS = [id(db.reset_queries), id(db.close_old_connections)]
+DJANGOS_IDS += [id(cache.close_caches), id(base.reset_urlconf)]
 DJANGOS_CLOSERS = HttpResponseBase.close, asgi.ASGIRequest.close, cache.BaseCache.close
 # asgiref has no public way to ask for the thread of a request's sync code.
 thread_context = SyncToAsync.thread_sensitive_context
-executors = SyncToAsync.context_to_thread_executor
+thread_executors = SyncToAsync.context_to_thread_executor
 owns_thread = ContextVar("owns_thread", default=False)
 
 
@@ -59,7 +59,7 @@ class ASGIHandler(asgi.ASGIHandler):
             body_file = await self.read_body(receive)
         except RequestAborted:
             return
-        executor = getattr(AsyncToSync.executors, "current", None)
+        outer_executor = getattr(AsyncToSync.executors, "current", None)
         response = unsent = None
         with closing(body_file):
             set_script_prefix(asgi.get_script_prefix(scope))
@@ -78,14 +78,14 @@ class ASGIHandler(asgi.ASGIHandler):
                     listener.cancel()
             except BaseExceptionGroup as raised:
                 _, errors = raised.split(RequestAborted)  # the client has left
-                if errors:  # a single one as itself; "from" would replace its cause
+                if errors:  # a single one as itself, with the cause it has
                     raise errors if len(errors.exceptions) > 1 else errors.exceptions[0]
             except asyncio.CancelledError:
                 if not await end_event_stream(unsent, send):
                     raise
             finally:
-                # A cancel may leave a sync middleware's in its place, which has ended.
-                AsyncToSync.executors.current = executor
+                # A cancel can leave a sync middleware's executor here, which has ended.
+                AsyncToSync.executors.current = outer_executor
                 await self._finish(response)
 
     async def _finish(self, response):
@@ -115,7 +115,7 @@ async def end_event_stream(response, send):
     is_stream = kind.startswith("text/event-stream") and response.streaming
     if not (is_stream and task.cancelling()):
         return False  # what is cut must look cut
-    task.uncancel()
+    task.uncancel()  # or an outer task group takes it for its own
     with suppress(Exception):  # the client has left, or reads no more
         async with asyncio.timeout(1):
             await send({"type": "http.response.body"})
@@ -130,7 +130,7 @@ def must_run_in_thread(signal, response=None):
         closers += [used.close for used in cache.caches.all(initialized_only=True)]
     return (
         context is None  # sync code runs in one thread for all requests
-        or context in executors
+        or context in thread_executors
         or getattr(AsyncToSync.executors, "current", None)  # sync code waits for this
         or any(key[0] not in DJANGOS_IDS for key, *_ in signal.receivers)
         or not all(map(is_djangos, closers))
@@ -146,7 +146,7 @@ def is_djangos(closer):
 def end_thread():
     """End the request's own thread, if it has one, and close its connections."""
     context = thread_context.get(None)
-    if owns_thread.get() and context in executors:
-        executor = executors.pop(context)
+    if owns_thread.get() and context in thread_executors:
+        executor = thread_executors.pop(context)
         executor.submit(db.connections.close_all)
         executor.shutdown(wait=False)

@@ -1,16 +1,17 @@
 """A StreamingHttpResponse for async iterables alone."""
 
 from collections.abc import AsyncIterable, AsyncIterator, Iterator
+from contextlib import AsyncExitStack
 
 from django.http import StreamingHttpResponse
 
 
 class AsyncStreamingHttpResponse(StreamingHttpResponse):
-    """Stream an async iterable, and close it as soon as the response ends.
+    """Stream an async iterable, and close what has begun as soon as the response ends.
 
-    Raises TypeError for a sync iterable, and over WSGI: in both cases Django's own
-    (since 4.2) collects everything before it sends anything. Under handlers.ASGIHandler
-    the view's thread ends before the first part is sent. What sync code left there (a
+    Raises TypeError for a sync iterable, and over WSGI: Django's own (since 4.2) would
+    collect an iterable of the other kind before it sends anything. handlers.ASGIHandler
+    ends the view's thread before it sends the first part. What sync code left there (a
     tenant, a thread-local, an open transaction) is gone for what runs later.
     """
 
@@ -30,10 +31,10 @@ class AsyncStreamingHttpResponse(StreamingHttpResponse):
         self.charset: str = self.charset  # each part would parse Content-Type for it
         # Middleware may have replaced the content by a sync iterable.
         content = self._iterator if self.is_async else super().__aiter__()
-        try:
+        iterators = [self._given] if content is self._given else [self._given, content]
+        async with AsyncExitStack() as closers:
+            for iterator in iterators:
+                if hasattr(iterator, "aclose"):
+                    closers.push_async_callback(iterator.aclose)
             async for part in content:
                 yield self.make_bytes(part)
-        finally:
-            for iterator in content, self._given:
-                if hasattr(iterator, "aclose"):
-                    await iterator.aclose()

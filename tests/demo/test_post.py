@@ -17,7 +17,7 @@ from playwright.sync_api import expect
 import app  # noqa: F401, configures Django
 from tests.programs.bench import page_cost
 from tests.support.load import fetch_page
-from tests.support.server import Server, free_port, run, running, wait_for_page
+from tests.support.server import Server, free_port, running, wait_for_page
 from tests.support.simulated_tab import COUNTDOWN, browse_until, received
 
 pytestmark = pytest.mark.slow
@@ -165,13 +165,8 @@ def test_11_debug_pages(target):
     assert "DEBUG = True" in page.text
 
 
-def test_11_management_commands():
-    status, output, _ = run([sys.executable, "app.py", "check"])
-    assert (status, "no issues" in output) == (0, True)
-
-
 async def test_11_runserver_hides_the_difference():
-    """Its threads stream to several tabs at once, over WSGI."""
+    """It is a management command; its threads stream to several tabs at once."""
     port = free_port()
     command = [sys.executable, "app.py", "runserver", "--noreload", str(port)]
     url = f"http://127.0.0.1:{port}"

@@ -234,7 +234,6 @@ async def waiting_for_a_cancelled_task():
         (streaming(waiting), True),
         (streaming(waiting_for_a_cancelled_task, content_type=EVENTS), False),
     ],
-    ids=["page", "download", "generator's own cancel"],
 )
 async def test_cancelled_response_is_cut(view, is_cancelled):
     """What is cut must look cut, but for an event stream that the server cancels."""
