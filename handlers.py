@@ -6,7 +6,7 @@ it, until the response has ended. This handler differs in four points:
 - It starts no thread where only Django's own receivers and closers would run.
 - If response.needs_thread is False, it ends the thread before it sends the first part,
   and asks for the connections in it to be closed.
-- It ends an event stream cleanly if that is cancelled, as it is by Ctrl-C in uvicorn.
+- It ends an event stream cleanly if it is cancelled, as by Ctrl-C in uvicorn.
 - Whatever happens once the body is read (an error, a cancel, the client leaves), it
   closes the response or sends request_finished, and ends the thread and connections.
 In all else handle() does what it does in Django 6.1, with the installed Django's hooks.
@@ -26,7 +26,7 @@ from django.core.signals import request_finished, request_started
 from django.http.response import HttpResponseBase
 from django.urls import set_script_prefix
 
-# Signals know a receiver by its id, or by its dispatch_uid, which may be unhashable.
+# A list: a receiver's key is its id, or its dispatch_uid, which may be unhashable.
 DJANGOS_IDS = [id(db.reset_queries), id(db.close_old_connections)]
 DJANGOS_IDS += [id(cache.close_caches), id(base.reset_urlconf)]
 DJANGOS_CLOSERS = HttpResponseBase.close, asgi.ASGIRequest.close, cache.BaseCache.close
@@ -54,7 +54,7 @@ class ASGIHandler(asgi.ASGIHandler):
             owns_thread.reset(token)  # a view may have called this for another request
 
     async def handle(self, scope: dict, receive: Callable, send: Callable) -> None:
-        """Read the body, run the view, send its response, and close that."""
+        """Read the body, run the view, send its response, and close it."""
         try:
             body_file = await self.read_body(receive)
         except RequestAborted:
@@ -78,7 +78,7 @@ class ASGIHandler(asgi.ASGIHandler):
                     listener.cancel()
             except BaseExceptionGroup as raised:
                 _, errors = raised.split(RequestAborted)  # the client has left
-                if errors:  # a single one as itself, with the cause it has
+                if errors:  # one as itself; "from" would hide its cause
                     raise errors if len(errors.exceptions) > 1 else errors.exceptions[0]
             except asyncio.CancelledError:
                 if not await end_event_stream(unsent, send):
@@ -114,7 +114,7 @@ async def end_event_stream(response, send):
     kind = "" if response is None else response.get("Content-Type", "")
     is_stream = kind.startswith("text/event-stream") and response.streaming
     if not (is_stream and task.cancelling()):
-        return False  # what is cut must look cut
+        return False  # or a download that was cut would look whole
     task.uncancel()  # or an outer task group takes it for its own
     with suppress(Exception):  # the client has left, or reads no more
         async with asyncio.timeout(1):
@@ -131,7 +131,7 @@ def must_run_in_thread(signal, response=None):
     return (
         context is None  # sync code runs in one thread for all requests
         or context in thread_executors
-        or getattr(AsyncToSync.executors, "current", None)  # sync code waits for this
+        or getattr(AsyncToSync.executors, "current", None)  # under async_to_sync
         or any(key[0] not in DJANGOS_IDS for key, *_ in signal.receivers)
         or not all(map(is_djangos, closers))
     )
