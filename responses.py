@@ -7,7 +7,7 @@ from django.http import StreamingHttpResponse
 
 
 class AsyncStreamingHttpResponse(StreamingHttpResponse):
-    """Stream an async iterable, and close it as soon as it has been read or left.
+    """Stream an async iterable, and close it as soon as the response ends.
 
     Raises TypeError for a sync iterable, and over WSGI: Django's own (since 4.2) would
     collect an iterable of the other kind before it sends anything. handlers.ASGIHandler
