@@ -4,8 +4,7 @@ Before each view, Django's own handler (5.2 to 6.1) runs a little database clean
 thread. It keeps that thread (ticket 32889), and the connections that the view opened in
 it, until the response has ended. This handler differs in four points:
 - It starts no thread where only Django's own receivers and closers would run.
-- If response.needs_thread is False, it ends the thread before it sends the first part,
-  and asks for the connections in it to be closed.
+- If response.needs_thread is False, the thread is told to end before the first part.
 - It ends an event stream cleanly if it is cancelled, as by Ctrl-C in uvicorn.
 - Whatever happens once the body is read (an error, a cancel, the client leaves), it
   closes the response or sends request_finished, and ends the thread and connections.
@@ -72,7 +71,7 @@ class ASGIHandler(asgi.ASGIHandler):
                     listener = group.create_task(self.listen_for_disconnect(receive))
                     response = unsent = await self.run_get_response(request)
                     if not getattr(response, "needs_thread", True):
-                        end_thread()
+                        await end_thread(wait=False)
                     await self.send_response(response, send)
                     unsent = None
                     listener.cancel()
@@ -98,7 +97,7 @@ class ASGIHandler(asgi.ASGIHandler):
             else:
                 response.close()
         finally:
-            end_thread()
+            await end_thread()
 
     async def _tell(self, signal, **named):
         """Send a signal, in a thread only if one is needed."""
@@ -111,9 +110,8 @@ class ASGIHandler(asgi.ASGIHandler):
 async def end_event_stream(response, send):
     """End a cancelled event stream cleanly; return False if it is something else."""
     task = asyncio.current_task()
-    kind = "" if response is None else response.get("Content-Type", "")
-    is_stream = kind.startswith("text/event-stream") and response.streaming
-    if not (is_stream and task.cancelling()):
+    kind = response.get("Content-Type", "") if response and response.streaming else ""
+    if not (kind.startswith("text/event-stream") and task.cancelling()):
         return False  # or a download that was cut would look whole
     task.uncancel()  # or an outer task group takes it for its own
     with suppress(Exception):  # the client has left, or reads no more
@@ -143,10 +141,12 @@ def is_djangos(closer):
     return is_own and not getattr(closer.__self__, "_files", None)
 
 
-def end_thread():
-    """End the request's own thread, if it has one, and close its connections."""
+async def end_thread(wait=True):
+    """Let the request's own thread, if it has one, close its connections and end."""
     context = thread_context.get(None)
     if owns_thread.get() and context in thread_executors:
         executor = thread_executors.pop(context)
-        executor.submit(db.connections.close_all)
+        closed = executor.submit(db.connections.close_all)
         executor.shutdown(wait=False)
+        if wait:  # as Django does; a cancel ends the wait, but not the work
+            await asyncio.shield(asyncio.wrap_future(closed))
