@@ -8,7 +8,6 @@ import os
 import socket
 from select import select
 
-from gunicorn.workers.gasgi import ASGIWorker
 from gunicorn.workers.sync import SyncWorker
 
 
@@ -19,8 +18,7 @@ def when_ready(server):
         SyncWorker.accept = accept  # gunicorn would ignore --threads with a new class
         return
     for listener in server.LISTENERS:
-        if listener.family != socket.AF_UNIX:
-            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 300)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 300)
 
 
 def accept(worker, listener):
@@ -33,5 +31,5 @@ def accept(worker, listener):
 
 
 def worker_int(worker):
-    if not isinstance(worker, ASGIWorker):  # that one ends its streams in order
+    if worker.cfg.worker_class_str != "asgi":  # that one ends its streams in order
         os._exit(0)  # or gunicorn would log the interrupted sleep as an error

@@ -1,6 +1,5 @@
-# The only place with the servers' command lines: everything else starts them by make.
-# The top level is the lesson; what only serves it is in tests/ (its programs, too), and
-# .gunicorn.py and .preflight.py are dot-files.
+# All servers are started here. The top level is the lesson: what only serves it is in
+# tests/ (its programs, too), or a dot-file (.gunicorn.py, .preflight.py).
 PYTHON ?= python3
 VENV = .venv
 BIN = $(VENV)/bin
@@ -19,17 +18,12 @@ PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 GUNICORN = --workers '$(WORKERS)' --bind '$(HOST):$(PORT)' --graceful-timeout 1 \
     --no-control-socket --config .gunicorn.py
-ifeq ($(SERVER),uvicorn)
-RUN_ASGI = uvicorn $(ASGI) --workers '$(WORKERS)' --host '$(HOST)' --port '$(PORT)' \
+RUN_uvicorn = uvicorn $(ASGI) --workers '$(WORKERS)' --host '$(HOST)' --port '$(PORT)' \
     --timeout-graceful-shutdown 1 --lifespan off
-else ifeq ($(SERVER),gunicorn)
-RUN_ASGI = gunicorn $(ASGI) --worker-class asgi $(GUNICORN)
-else
-$(error SERVER=$(SERVER) is neither uvicorn nor gunicorn: try SERVER=gunicorn)
-endif
+RUN_gunicorn = gunicorn $(ASGI) --worker-class asgi $(GUNICORN)
+$(if $(RUN_$(SERVER)),,$(error SERVER=$(SERVER): try SERVER=uvicorn or SERVER=gunicorn))
 
-# If these are set for other projects, they mislead pip or Python. What is needed, such
-# as an index or a proxy, is passed on.
+# Set for other projects, these mislead pip or Python. An index or a proxy is passed on.
 unexport PIP_TARGET PIP_PREFIX PIP_ROOT PYTHONHOME PYTHONSAFEPATH PYTHONWARNINGS
 export PIP_USER = 0
 
@@ -47,7 +41,7 @@ run-wsgi: $(VENV)/.demo
 run-asgi: PORT ?= 8001
 run-asgi: $(VENV)/.demo
 	@$(BIN)/python .preflight.py $@ '$(HOST)' '$(PORT)'
-	$(BIN)/python -m $(RUN_ASGI)
+	$(BIN)/python -m $(RUN_$(SERVER))
 
 ## make tabs      both in one browser window: a row of tabs for each
 ## make compare   three servers side by side: who counts, who waits, in this terminal

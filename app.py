@@ -39,7 +39,6 @@ settings.configure(
     ALLOWED_HOSTS=["*"],
     ROOT_URLCONF=__name__,
     SECRET_KEY="not a secret, since nothing here is signed",
-    WSGI_APPLICATION=f"{__name__}.wsgi_application",  # for runserver
 )
 
 

@@ -26,7 +26,6 @@ from tests.support.in_process import (
     streaming,
     until,
     waiting,
-    waiting_view,
 )
 
 EVENTS = "text/event-stream; charset=utf-8"
@@ -47,6 +46,10 @@ async def failing_view(request):
 async def test_signals_are_sent_once(handler_class, signals, view, status):
     assert (await get(serve(handler_class, view)))[0] == status
     assert signals == ["started", "finished"]
+
+
+async def waiting_view(request):
+    await asyncio.Event().wait()
 
 
 event_stream = streaming(waiting, content_type=EVENTS)

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 import httpx
 
-from tests.support.server import MAKEFILE
+from tests.support.server import MAKEFILE, wait_for_page
 
 # make passes them on; a program that is started without make reads them itself.
 DEFAULTS = dict(re.findall(r"^([A-Z]+) \??= (.*)", MAKEFILE, re.MULTILINE))
@@ -29,7 +29,8 @@ async def serving(*servers):
     for server in servers:
         server.launch()
     try:
-        await asyncio.gather(*(asyncio.to_thread(server.wait) for server in servers))
+        waits = ((wait_for_page, s.url, s.process, s.log) for s in servers)
+        await asyncio.gather(*(asyncio.to_thread(*wait) for wait in waits))
         yield
     finally:
         for server in servers:

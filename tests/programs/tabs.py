@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 
 from tests.programs.common import SERVER_KNOBS, add_knobs, run_program, serving
-from tests.support.server import Server
+from tests.support.server import Server, check
 
 HTML = Path(__file__).with_suffix(".html")
 LOOK = {"viewport": {"width": 960, "height": 540}, "color_scheme": "dark"}
@@ -108,7 +108,7 @@ async def tabs(knobs):
         open_window(url)
         while True:
             for server in servers:
-                server.check()
+                check(server.process, server.log)
             await asyncio.sleep(0.1)
 
 

@@ -55,10 +55,6 @@ async def page_view(request):
     return HttpResponse("123")
 
 
-async def waiting_view(request):
-    await asyncio.Event().wait()
-
-
 def query():
     """Use a database connection, and open it for that."""
     with connection.cursor() as cursor:

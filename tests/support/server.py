@@ -19,7 +19,7 @@ import psutil
 ROOT = Path(__file__).resolve().parents[2]
 VENV = os.path.relpath(sys.prefix, ROOT)  # relative, since make splits at spaces
 MAKEFILE = (ROOT / "Makefile").read_text()
-KNOBS = set(re.findall(r"\b([A-Z_]+)=", MAKEFILE))  # as `make help` lists them
+KNOBS = set(re.findall(r"\b([A-Z_]+)=", MAKEFILE))  # every NAME= in it
 # No proxies and no certificates: every server is on this machine.
 HTTPX_OPTIONS = {"trust_env": False, "verify": False}
 
@@ -117,7 +117,7 @@ class Server:
         """Start the server and wait until it answers."""
         self.launch()
         try:
-            self.wait()
+            wait_for_page(self.url, self.process, self.log)
         except BaseException:  # also at Ctrl-C, which does not reach the server
             self.kill()
             raise
@@ -127,14 +127,6 @@ class Server:
         variables = [f"{name}={value}" for name, value in self.variables.items()]
         output = {"stdout": self._log, "stderr": subprocess.STDOUT}
         self.process = start(make(self.target, *variables), cwd=self.folder, **output)
-
-    def wait(self):
-        """Wait until the server sends its page."""
-        wait_for_page(self.url, self.process, self.log)
-
-    def check(self):
-        """Raise RuntimeError if the server has ended."""
-        check(self.process, self.log)
 
     def stop(self):
         """Press Ctrl-C; TimeoutExpired if the server takes ten seconds to end."""
