@@ -45,8 +45,8 @@ def url(tmp_path):
     port = free_port()
     block = re.search(r"```nginx\n(.*?)```", (ROOT / "README.md").read_text(), re.S)[1]
     with Server("run-wsgi") as wsgi, Server("run-asgi", TICK=0.3) as asgi:
-        locations = block.replace("8000", str(wsgi.port))
-        locations = locations.replace("8001", str(asgi.port))
+        locations = block.replace(":8000;", f":{wsgi.port};")
+        locations = locations.replace(":8001;", f":{asgi.port};")
         text = CONFIGURATION.format(port=port, locations=locations)
         (tmp_path / "nginx.conf").write_text(text)
         url = f"https://localhost:{port}"
