@@ -29,7 +29,6 @@ from tests.support.in_process import (
     send_request,
     serve,
     streaming,
-    until,
     waiting,
 )
 
@@ -168,7 +167,7 @@ async def test_error_arrives_as_itself_and_nothing_is_left_open(
         await outcome(request)
     assert isinstance(raised.value.__cause__, cause)
     assert signals == ["started", "finished"]
-    await until(lambda: 0 < database.opened == database.closed)
+    assert 0 < database.opened == database.closed
 
 
 def test_connection_is_closed_under_async_to_sync(handler_class, database):
@@ -191,7 +190,7 @@ async def test_nothing_is_left_open_if_a_receiver_fails(
     with pytest.raises(ValueError, match="in the receiver"):
         await outcome(request)
     assert signals == ["started", "finished"]
-    await until(lambda: 0 < database.opened == database.closed)
+    assert 0 < database.opened == database.closed
 
 
 async def test_connection_is_closed_without_a_context(handler_class, database):
